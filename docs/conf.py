@@ -1,0 +1,38 @@
+"""How Sphinx builds these pages. `make docs` runs it with every warning an error."""
+
+import trioservice
+
+project = "trioservice"
+author = "The trioservice authors"
+copyright = f"2026, {author}"
+version = release = trioservice.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+
+# Lets a link name a heading, as in [the floors](architecture.md#the-floors), and checks that it is there.
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence", "deflist"]
+
+# The types stand in the signatures' annotations already; the description is where a reader looks for them.
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+# A build must not need the network, so there are no inventories of other projects to resolve their names
+# against. Names from outside are let through here; a name of ours that leads nowhere remains an error.
+_elsewhere = (
+    "trio|outcome"
+    "|asyncio|builtins|collections|contextlib|dataclasses|datetime|enum|inspect|logging"
+    "|os|pathlib|signal|socket|ssl|subprocess|types|typing|typing_extensions"
+)
+nitpick_ignore_regex = [
+    (r"py:.*", rf"({_elsewhere})(\..+)?"),
+    # Builtins and names that annotations use bare: classes such as ValueError, and type variables.
+    (r"py:(class|exc|obj)", r"[A-Za-z]+(Error|Exception|ExceptionGroup|Interrupt|Warning|Exit)"),
+    (r"py:(class|data|obj)", r"(bool|bytes|dict|float|frozenset|int|list|None|object|set|str|tuple|type)"),
+    (r"py:(class|obj)", r"(optional|callable|iterable|[A-Z][A-Za-z]*T(_co|_contra)?|[A-Z]|_[A-Z]\w*)"),
+]

@@ -1,0 +1,173 @@
+"""Application: the root of a tree, and what a process is told about it.
+
+An Application is a MultiService that nobody can be the parent of.  It adds what only a root
+has: the events of the whole tree, a budget for the whole shutdown, the two signals by which
+a person or a supervisor asks a process to end, and facts about the process as plain data
+(``uid``, ``gid``).  It knows nothing of daemons, log files or command lines; that is the
+business of ``trioservice run``, for which an Application is just something with a ``main``.
+
+::
+
+    app = Application("echo", TCPServer(7001, echo))
+    trio.run(app.main)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import TracebackType
+from typing import ClassVar
+
+import trio
+
+from .errors import ServiceError, ServicesFailed, report
+from .events import Events, Listener
+from .run import Root, Run
+from .service import MultiService, Service
+
+__all__ = ["Application"]
+
+
+class Application(MultiService):
+    """The root of a tree of services.
+
+    Args:
+        name: the application's name, and so the first part of every path.
+        *children: the first services, in start order.
+        uid: the user to become once everything is bound; a number or a name.
+        gid: the group likewise.
+        shutdown_timeout: seconds for all drains together, from the first signal, ``stop()`` or
+            failure (rule L12); ``None`` for no limit.  Cleanup after that is waited for, and reported.
+        handle_signals: while ``main`` runs in the main thread, the first SIGINT or SIGTERM stops
+            the tree gracefully, the second cuts all drains, the third ends the process.  A
+            signal that the process was started to ignore stays ignored.  ``False`` where the
+            application is embedded in a program with signals of its own.
+        bound: called with the application when everything is bound and nothing runs: the moment
+            to drop privileges (rule L18).
+        keep_running: as for :class:`MultiService`.
+        start_timeout: seconds within which everything must be ready.
+
+    Example::
+
+        app = Application("shop")
+        TCPServer(8080, handler).set_service_parent(app)
+        trio.run(app.main)
+    """
+
+    _is_root: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        name: str,
+        *children: Service,
+        uid: int | str | None = None,
+        gid: int | str | None = None,
+        shutdown_timeout: float | None = 30.0,
+        handle_signals: bool = True,
+        bound: Callable[[Application], object] | None = None,
+        keep_running: bool = False,
+        start_timeout: float | None = None,
+    ) -> None:
+        self._events = Events()
+        self.uid = uid
+        self.gid = gid
+        self.handle_signals = handle_signals
+        self.bound = bound
+        self.stop_signal: signal.Signals | None = None  #: the signal that ended the last run, if one did
+        super().__init__(
+            *children,
+            name=name,
+            keep_running=keep_running,
+            start_timeout=start_timeout,
+            drain_timeout=shutdown_timeout,
+        )
+
+    @property
+    def shutdown_timeout(self) -> float:
+        """The drain budget of the whole tree, in seconds; infinite if it was given as ``None``."""
+        return self.drain_timeout
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* with each event of the whole tree, in this run and later ones (rule L19).
+
+        Listeners are plain functions and must not block.  The returned function ends the
+        subscription.
+        """
+        return self._events.subscribe(listener)
+
+    async def main(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the application: ``trio.run(app.main)``.
+
+        Returns after a stop, by signal or otherwise; :attr:`stop_signal` tells which.  What
+        services raised comes out as for every service; if nobody catches it, Python prints one
+        readable report instead of nested groups.
+
+        Raises:
+            ServiceError: ``uid`` or ``gid`` are given, but nobody to drop privileges.
+            ServicesFailed: services failed.
+        """
+        self._require_free()
+        if self.bound is None and not (self.uid is None and self.gid is None):
+            raise ServiceError(
+                f"{self.name!r} is to run as uid={self.uid!r}, gid={self.gid!r}, but nobody would drop the "
+                "privileges it starts with; pass bound=, a function that does"
+            )
+        self.stop_signal = None
+        with self._signals() as signals:
+            root = Root(
+                self,
+                self._events,
+                bound=None if self.bound is None else lambda: self.bound(self),  # type: ignore[misc]
+                beside=None if signals is None else lambda run: self._obey(signals, run),
+            )
+            await root.main(task_status)
+
+    # ---- signals
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[AsyncIterator[int] | None]:
+        """What to obey: ``None`` where the signals are somebody else's."""
+        wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if _is_heeded(number)]
+        if not self.handle_signals or threading.current_thread() is not threading.main_thread() or not wanted:
+            yield None
+            return
+        _report_failures_readably()
+        with trio.open_signal_receiver(*wanted) as signals:
+            yield signals
+
+    async def _obey(self, signals: AsyncIterator[int], run: Run) -> None:
+        """One signal asks, two insist, and with three it is over (rule L12)."""
+        async for number in signals:
+            if self.stop_signal is None:
+                self.stop_signal = signal.Signals(number)
+                run.ask_stop(reason=self.stop_signal.name)
+                break
+        async for number in signals:
+            run.ask_stop(drain=False, reason=signal.Signals(number).name)
+            break
+        async for number in signals:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def _is_heeded(number: signal.Signals) -> bool:
+    # A shell starts background jobs with SIGINT ignored, nohup does so with SIGHUP: they mean it.
+    return signal.getsignal(number) is not signal.SIG_IGN
+
+
+def _report_failures_readably() -> None:
+    """Have Python tell an uncaught failure of services as one report; a hook of the user's own stays."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _excepthook
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, tb: TracebackType | None) -> None:
+    if isinstance(error, ServicesFailed):
+        sys.stderr.write(report(error.exceptions))
+    else:
+        sys.__excepthook__(kind, error, tb)

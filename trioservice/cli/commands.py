@@ -1,0 +1,67 @@
+"""Every command of ``trioservice``, declared in one table: name, help, arguments, function."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["COMMANDS", "Command"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One verb of the command line."""
+
+    name: str
+    help: str
+    description: str
+    run: Callable[[Namespace], int]
+
+    def declare(self, parser: ArgumentParser) -> None:
+        """Add its arguments to *parser*."""
+        parser.add_argument(
+            "target",
+            metavar="TARGET",
+            help="a .tac or .py file that assigns `application`, or package.module:attribute",
+        )
+
+
+def _run(options: Namespace) -> int:
+    from ..config.targets import load
+    from ..process.runner import Farewell, run
+
+    farewell = Farewell()
+    application = load(options.target)
+    status = run(application)
+    if status == 0:
+        farewell.signal = application.stop_signal
+    return status
+
+
+def _plan(options: Namespace) -> int:
+    from ..config.targets import load
+    from .plan import drawn
+
+    sys.stdout.write(drawn(load(options.target)))
+    return 0
+
+
+COMMANDS = (
+    Command(
+        name="run",
+        help="run an application in the foreground",
+        description=(
+            "Run an application in the foreground. It logs to standard error; Ctrl-C or SIGTERM stops it "
+            "gracefully, a second one cuts all drains, a third one ends the process."
+        ),
+        run=_run,
+    ),
+    Command(
+        name="plan",
+        help="show an application's tree of services and start nothing",
+        description="Load an application and draw its tree of services, in start order. Nothing is started.",
+        run=_plan,
+    ),
+)

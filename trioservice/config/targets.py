@@ -1,0 +1,243 @@
+"""A target names an application: a file, or an attribute of a module.
+
+``app.tac`` or ``app.py`` is a Python file whose top level assigns ``application``;
+``package.module:attr`` is an Application, any Service, or a callable that returns one.
+
+A file is loaded as a real module.  It has a name, stands in ``sys.modules`` (so its classes
+can be pickled and its dataclasses resolved), shows its lines in tracebacks, and its own folder
+is importable, as if Python had been given it.  Nothing is ever cached beside it.
+
+Each way in which loading can go wrong is one :class:`TargetError`, with a sentence, a hint,
+and the kind of fault, from which the command line chooses its exit status.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from ..application import Application
+from ..errors import ServiceError, users_frames
+from ..service import Service
+
+__all__ = ["Fault", "TargetError", "load"]
+
+T = TypeVar("T")
+
+
+class Fault(enum.Enum):
+    """What is wrong with a target."""
+
+    MISSING = "missing"  #: no such file, module or attribute
+    INVALID = "invalid"  #: it is there, and is no application
+    RAISED = "raised"  #: its own code raised
+
+
+class TargetError(ServiceError):
+    """A target that does not lead to an application.
+
+    Args:
+        message: what is wrong, on one line.
+        hint: what to do about it.
+        fault: the kind of mistake.
+        details: what to show below: the user's own traceback.
+    """
+
+    def __init__(self, message: str, *, hint: str, fault: Fault, details: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.fault = fault
+        self.details = details
+
+
+def load(target: str) -> Application:
+    """The application that *target* names.
+
+    A Service that is no Application is put below one that is named after the target.
+
+    Raises:
+        TargetError: there is none.
+    """
+    if _looks_like_a_file(target):
+        path = Path(target)
+        found, where, name = _load_file(path), f"`application` in {target}", path.stem
+    else:
+        found, where, name = _load_attribute(target), target, target.rpartition(":")[2]
+    return _as_application(found, where, name)
+
+
+def _looks_like_a_file(target: str) -> bool:
+    return ":" not in target or "/" in target or target.endswith((".py", ".tac")) or Path(target).exists()
+
+
+# ---- files
+
+
+class _FileLoader(importlib.abc.SourceLoader):
+    """Loads one file, whatever its suffix, and writes no bytecode beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self._path)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        if Path(str(path)) != self._path:
+            raise OSError("there is no bytecode cache")
+        return self._path.read_bytes()
+
+
+def _load_file(path: Path) -> object:
+    _require_file(path)
+    path = path.resolve()
+    name = _free_module_name(path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FileLoader(path))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module
+    try:
+        _calling_theirs(partial(spec.loader.exec_module, module), f"loading {path.name}")
+    except TargetError:
+        del sys.modules[name]
+        raise
+    try:
+        return module.application
+    except AttributeError:
+        raise _no_application(path, module) from None
+
+
+def _require_file(path: Path) -> None:
+    hint = "give a .tac or .py file, or package.module:attribute"
+    if not path.exists():
+        similar = [
+            str(other) for other in (path.with_suffix(".tac"), path.with_suffix(".py")) if other.is_file()
+        ]
+        if similar:
+            hint = f"did you mean {similar[0]}?"
+        elif "." in path.name and path.suffix not in (".tac", ".py") and "/" not in str(path):
+            hint = f"if it is a module, name the attribute too: {path}:application"
+        raise TargetError(f"no such file: {path}", hint=hint, fault=Fault.MISSING)
+    if not path.is_file():
+        raise TargetError(f"not a file: {path}", hint=hint, fault=Fault.MISSING)
+
+
+def _free_module_name(path: Path) -> str:
+    """The file's own name, as Python would call it, unless that would hide another module."""
+    name = path.stem.replace(".", "_")
+    taken = sys.modules.get(name)
+    if taken is not None:
+        mine = getattr(taken, "__file__", None) == str(path)
+    else:
+        try:
+            other = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            other = None
+        mine = other is None or other.origin == str(path)
+    return name if mine else f"{name}_{path.suffix.lstrip('.') or 'file'}"
+
+
+def _no_application(path: Path, module: ModuleType) -> TargetError:
+    candidates = [name for name, value in vars(module).items() if isinstance(value, Service)]
+    hint = "assign one at its top level: application = Application('name', ...)"
+    if candidates:
+        hint = f"it has {candidates[0]!r}; call that `application`, or run {path.stem}:{candidates[0]}"
+    return TargetError(f"no `application` in {path.name}", hint=hint, fault=Fault.INVALID)
+
+
+# ---- attributes of modules
+
+
+def _load_attribute(target: str) -> object:
+    module_name, _, attributes = target.partition(":")
+    hint = "a target is a .tac or .py file, or package.module:attribute"
+    if not module_name or not attributes:
+        raise TargetError(f"not a target: {target}", hint=hint, fault=Fault.MISSING)
+    sys.path.insert(0, "")  # as `python -m` does: what stands in the present folder is importable
+    found: object = _calling_theirs(partial(_import, module_name), f"importing {module_name}")
+    for attribute in attributes.split("."):
+        if not hasattr(found, attribute):
+            names = ", ".join(name for name, value in vars(found).items() if isinstance(value, Service))
+            raise TargetError(
+                f"{module_name!r} has no attribute {attribute!r}",
+                hint=f"its services are: {names}" if names else "there is no service in it",
+                fault=Fault.MISSING,
+            )
+        found = getattr(found, attribute)
+    return found
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # The module itself or a package it is in; what it imports in turn is another matter.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        hint = f"is it installed in this environment ({sys.prefix}), or in the present folder?"
+        raise TargetError(f"no module named {error.name!r}", hint=hint, fault=Fault.MISSING) from None
+
+
+# ---- whatever was found
+
+
+def _as_application(found: object, where: str, name: str) -> Application:
+    if callable(found) and not isinstance(found, Service):
+        where = f"what {where} returned"
+        found = _calling_theirs(found, f"calling {name}")
+    if isinstance(found, Application):
+        return found
+    if not isinstance(found, Service):
+        close = getattr(found, "close", None)
+        if callable(close) and hasattr(found, "cr_frame"):
+            close()  # the coroutine of an async factory, which nobody will await
+        raise TargetError(
+            f"{where} is no service but {type(found).__name__}: {found!r:.60}",
+            hint="it has to be an Application, a Service, or a function (not an async one) that returns one",
+            fault=Fault.INVALID,
+        )
+    if found.parent is not None:
+        raise TargetError(
+            f"{where} is a part of {found.parent.path!r}",
+            hint="name the topmost service, or one without a parent",
+            fault=Fault.INVALID,
+        )
+    return Application(name, found)
+
+
+def _calling_theirs(theirs: Callable[[], T], doing: str) -> T:
+    """Call what runs the user's code; what it raises is told with the user's own frames only."""
+    try:
+        return theirs()
+    except SyntaxError as error:
+        raise TargetError(
+            f"{error.filename}, line {error.lineno}: {error.msg}",
+            hint=(error.text or "").strip() or "see that line",
+            fault=Fault.INVALID,
+        ) from None
+    except TargetError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs, and they want to see it
+        raise _raised(error, doing) from None
+
+
+def _raised(error: Exception, doing: str) -> TargetError:
+    trace = traceback.TracebackException.from_exception(error)
+    trace.stack = users_frames(error.__traceback__)
+    return TargetError(
+        f"{type(error).__name__} while {doing}: {error}",
+        hint="the traceback above is that of your own code",
+        fault=Fault.RAISED,
+        details="".join(trace.format()),
+    )

@@ -1,0 +1,182 @@
+"""What can go wrong, and by whose fault.
+
+Three kinds of error leave trioservice, and they never mix:
+
+*Yours at the keyboard.*  A request that cannot be met: a second ``main``, a name taken, a
+stop that came before the start was over.  They are subclasses of :class:`ServiceError`, are
+raised where the mistake is made, bare, before anything has changed, and say what came, what
+was wanted and the likely mend.
+
+*Your services'.*  Whatever a service raises stays what it is (a ``ValueError`` stays a
+``ValueError``) and comes out of the root's ``main`` in one flat
+:class:`ServicesFailed`, each error with one note that gives the service's path (rule L14).
+
+*The other side's.*  What a peer on the network does wrong ends that peer's connection and is
+an event, not an exception (rule L16).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from types import FrameType, TracebackType
+
+__all__ = [
+    "CannotListenError",
+    "NotReadyError",
+    "ServiceError",
+    "ServiceStateError",
+    "ServicesFailed",
+    "StartInterrupted",
+    "StartTimeoutError",
+    "TreeError",
+    "UnknownServiceError",
+]
+
+
+class ServiceError(Exception):
+    """The base of every error that trioservice itself raises."""
+
+
+class ServiceStateError(ServiceError, RuntimeError):
+    """The request does not fit the state the service is in (rules L1, L9)."""
+
+
+class TreeError(ServiceError, ValueError):
+    """The tree cannot take this shape: a name taken, a second parent, a cycle (rule L21)."""
+
+
+class UnknownServiceError(TreeError, KeyError):
+    """A MultiService has no child of that name."""
+
+    # KeyError prints the repr of its argument, which suits a bare key and not a sentence.
+    __str__ = Exception.__str__
+
+
+class StartInterrupted(ServiceError):
+    """A stop came before the service was ready, so whoever awaited readiness waits in vain (rule L2)."""
+
+
+class NotReadyError(ServiceError):
+    """A service returned without having called ``task_status.started()`` (rule L2)."""
+
+
+class StartTimeoutError(ServiceError):
+    """A service was not ready within its ``start_timeout`` (rule L7)."""
+
+
+class CannotListenError(ServiceError, OSError):
+    """An address could not be bound: in use, not permitted, not on this machine.
+
+    ``errno`` is the operating system's number, ``str()`` a sentence with the likely mend.
+    """
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(errno, message)
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class ServicesFailed(ExceptionGroup[Exception]):
+    """One flat group of the errors that ended a tree of services (rule L14).
+
+    ``group.exceptions`` are the services' own errors, never groups themselves;
+    :func:`paths_of` tells for each where it came from.  ``except*`` works as with any group.
+    """
+
+    def derive(self, errors: Sequence[Exception], /) -> ServicesFailed:  # type: ignore[override]
+        """Keep the type when ``except*`` takes some of the errors out."""
+        return ServicesFailed(self.message, errors)
+
+
+# ---- telling where an error came from --------------------------------------------------------
+
+_NOTE = "in service "
+
+
+def flatten(error: BaseException, path: str) -> Iterator[BaseException]:
+    """Take groups apart, and note on each single error the path of the service that raised it.
+
+    A leaf with a nursery of its own raises groups; kept whole, every branch above would wrap
+    them once more.  What the group itself had to say (its notes) stays with each of its parts.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            for note in getattr(error, "__notes__", ()):
+                _note(part, note)
+            yield from flatten(part, path)
+    else:
+        _note(error, _NOTE + path)
+        yield error
+
+
+def _note(error: BaseException, note: str) -> None:
+    # The same exception object may be raised again by the next run of the same service.
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+
+
+def paths_of(error: BaseException) -> list[str]:
+    """The paths of the services that raised *error*; one, unless an object was raised twice."""
+    return [note.removeprefix(_NOTE) for note in getattr(error, "__notes__", ()) if note.startswith(_NOTE)]
+
+
+def failed(path: str, errors: Sequence[Exception]) -> ServicesFailed:
+    """Group what went wrong under *path*, with a message that names the culprits."""
+    culprits = list(dict.fromkeys(culprit for error in errors for culprit in paths_of(error)))
+    return ServicesFailed(f"{path}: {', '.join(culprits)} failed", errors)
+
+
+# ---- telling it to a person ------------------------------------------------------------------
+
+# Frames of these packages are how we came to the user's code; they are no help in mending it.
+_MACHINERY = frozenset({"trioservice", "trio", "outcome", "contextlib", "importlib", "runpy"})
+
+
+def report(errors: Iterable[BaseException]) -> str:
+    """Say which service failed, with what, and where in its own code: path first, no groups.
+
+    Errors that are a sentence to the operator already (:class:`ServiceError`) are told
+    without a traceback.
+    """
+    return "\n".join(_report_one(error) for error in errors)
+
+
+def _report_one(error: BaseException) -> str:
+    head = " and ".join(paths_of(error)) or "application"
+    if isinstance(error, ServiceError):
+        return f"{head}: {error}\n"
+    trace = traceback.TracebackException.from_exception(error, compact=True)
+    _shorten(trace, error)
+    *frames, last = list(trace.format(chain=True)) or [""]
+    told = "".join([*frames, last])
+    return f"{head} failed\n{_indented(told)}"
+
+
+def _indented(text: str) -> str:
+    return "".join(f"  {line}" for line in text.splitlines(keepends=True))
+
+
+def _shorten(trace: traceback.TracebackException, error: BaseException) -> None:
+    """Leave only the user's frames and the user's notes, here and in the errors that led here."""
+    trace.stack = users_frames(error.__traceback__)
+    if trace.__notes__:
+        trace.__notes__ = [note for note in trace.__notes__ if not note.startswith(_NOTE)]
+    if trace.__cause__ is not None and error.__cause__ is not None:
+        _shorten(trace.__cause__, error.__cause__)
+    if trace.__context__ is not None and error.__context__ is not None:
+        _shorten(trace.__context__, error.__context__)
+
+
+def users_frames(tb: TracebackType | None) -> traceback.StackSummary:
+    """The frames of *tb* that are not machinery; all of them if there is no other."""
+    frames = list(traceback.walk_tb(tb))
+    theirs = [(frame, line) for frame, line in frames if not is_machinery(frame)]
+    return traceback.StackSummary.extract(iter(theirs or frames))
+
+
+def is_machinery(frame: FrameType) -> bool:
+    """Whether *frame* belongs to what runs the user's code rather than to the user's code."""
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return package in _MACHINERY or frame.f_code.co_filename.startswith("<frozen ")

@@ -1,0 +1,215 @@
+"""What happens to services: frozen records, and who hears of them.
+
+Every change of state, and every other fact worth telling, is one record of a closed list
+(rule L19).  The heart's list stands here; a room that has facts of its own keeps its list in
+its own file and derives from :class:`Event`.  Logs, metrics, live control, health and tests
+read these records and nothing else, so whatever one of them knows, all can know.
+
+A record answers two readers: ``str(event)`` is a sentence for people, and the fields are for
+machines.  ``level`` says how loudly a log should tell it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from .lifecycle import State
+
+__all__ = [
+    "DrainCut",
+    "ErrorRaised",
+    "Event",
+    "Events",
+    "Listener",
+    "ServiceAdded",
+    "ServiceRemoved",
+    "StateChanged",
+    "StopOverdue",
+    "StopRequested",
+    "log_event",
+]
+
+logger = logging.getLogger("trioservice")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to the service at *path*, at *time* (of ``trio.current_time()``)."""
+
+    path: str
+    time: float
+
+    @property
+    def level(self) -> int:
+        """How loudly to log it, as a :mod:`logging` level."""
+        return logging.INFO
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged(Event):
+    """A service made a move of :data:`trioservice.lifecycle.MOVES`, after *seconds* in the old state."""
+
+    old: State
+    new: State
+    seconds: float
+
+    @property
+    def level(self) -> int:
+        """The way there is for the curious, the arrival for everybody."""
+        return logging.DEBUG if self.new in (State.STARTING, State.STOPPING) else logging.INFO
+
+    def __str__(self) -> str:
+        if self.new is State.RUNNING:
+            return f"running, after {_duration(self.seconds)} of starting"
+        return self.new.value
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested(Event):
+    """A stop began here: at the root, or at a child that is stopped alone."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"stopping: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRaised(Event):
+    """A service raised *error* while ``binding``, ``starting``, ``running``, ``stopping`` or ``releasing``.
+
+    Args:
+        alone: the error goes to whoever awaits that one service, not to the root's ``main``.
+    """
+
+    error: BaseException
+    phase: str
+    alone: bool
+
+    @property
+    def level(self) -> int:
+        """What comes out of ``main`` is told there in full; what does not must be told here."""
+        return logging.ERROR if self.alone else logging.INFO
+
+    def __str__(self) -> str:
+        return f"{type(self.error).__name__} while {self.phase}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class DrainCut(Event):
+    """A drain was not over when its budget was, *seconds* after it had begun."""
+
+    seconds: float
+
+    @property
+    def level(self) -> int:
+        """Something that had been accepted was not finished."""
+        return logging.WARNING
+
+    def __str__(self) -> str:
+        return f"drain cut after {self.seconds:.1f} s; what was still in progress is cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class StopOverdue(Event):
+    """A leaf has not gone *seconds* after its cancellation; *tasks* are the lines where it stays."""
+
+    seconds: float
+    tasks: tuple[str, ...]
+
+    @property
+    def level(self) -> int:
+        """Somebody waits for this."""
+        return logging.WARNING
+
+    def __str__(self) -> str:
+        where = "; ".join(self.tasks) or "no task of it could be found"
+        return f"still not stopped {self.seconds:.1f} s after it was cancelled: {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAdded(Event):
+    """A child was added to a running MultiService."""
+
+    def __str__(self) -> str:
+        return "added"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRemoved(Event):
+    """A child left a running MultiService."""
+
+    def __str__(self) -> str:
+        return "removed"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+Listener: TypeAlias = Callable[[Event], object]
+
+
+def log_event(event: Event) -> None:
+    """The first listener of every tree: hand the event to the ``trioservice`` logger.
+
+    The record carries the service's path as its attribute ``service``.  Where nobody has set up
+    logging, Python shows warnings and worse on standard error, and nothing else.
+    """
+    level = event.level
+    if logger.isEnabledFor(level):
+        error = getattr(event, "error", None) if level >= logging.ERROR else None
+        logger.log(level, "%s: %s", event.path, event, exc_info=error, extra={"service": event.path})
+
+
+class Events:
+    """The one stream of events of a tree: plain calls, one event at a time, in order.
+
+    An event that a listener causes waits until every listener has heard the present one, so
+    all of them hear everything in the same order.  A listener that raises is logged and keeps
+    its seat: observers must not be able to change what they observe.
+    """
+
+    def __init__(self) -> None:
+        self._listeners: tuple[Listener, ...] = (log_event,)
+        self._waiting: deque[Event] = deque()
+        self._telling = False
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* with every event from now on; the returned function ends that."""
+        seat = partial(listener)  # so that a function subscribed twice has two seats
+        self._listeners += (seat,)
+
+        def unsubscribe() -> None:
+            self._listeners = tuple(other for other in self._listeners if other is not seat)
+
+        return unsubscribe
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody would notice an event of no more than INFO.
+
+        Records for nobody are half the cost of stopping a small service, so the most frequent
+        ones are not made then; the same courtesy as ``logging``'s ``isEnabledFor``.
+        """
+        return len(self._listeners) > 1 or logger.isEnabledFor(logging.INFO)
+
+    def emit(self, event: Event) -> None:
+        """Tell everybody, now or, from within a listener, as soon as the present event is told."""
+        self._waiting.append(event)
+        if self._telling:
+            return
+        self._telling = True
+        while self._waiting:
+            event = self._waiting.popleft()
+            for listener in self._listeners:
+                try:
+                    listener(event)
+                except BaseException:
+                    logger.exception("%s: the listener %r raised on %r", event.path, listener, event)
+        self._telling = False

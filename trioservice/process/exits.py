@@ -1,0 +1,36 @@
+"""Exit statuses: what the process tells whoever started it.
+
+They are those of ``sysexits.h`` where one fits, since supervisors can be told not to restart
+on them (systemd: ``RestartPreventExitStatus=64 65 66``: what is wrong with the command line
+or the file will be wrong again).  A process that was stopped by a signal dies of that signal
+once everything is stopped, as ``twistd`` does: shells show 128 plus its number, and systemd
+counts SIGTERM as a clean exit.
+"""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["Exit"]
+
+
+class Exit(enum.IntEnum):
+    """The exit statuses of the ``trioservice`` command."""
+
+    OK = 0, "every service has finished, or was stopped by the application itself"
+    FAILED = 1, "a service failed after the application had become ready"
+    USAGE = 64, "the command line: unknown command or option, no target"
+    DATA = 65, "the target: a syntax error, no application in it, or one of a wrong type"
+    NO_INPUT = 66, "the target: no such file, module or attribute"
+    START_FAILED = 69, "the application did not become ready: a service failed to start, a port is in use"
+    LOAD_FAILED = 70, "the target raised an exception while it was loaded"
+    NO_PERMISSION = 77, "the application may not do what it needs for its start, such as bind a port"
+
+    meaning: str
+
+    def __new__(cls, status: int, meaning: str) -> Exit:
+        """Make a number that knows what it means."""
+        member = int.__new__(cls, status)
+        member._value_ = status
+        member.meaning = meaning
+        return member

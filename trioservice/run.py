@@ -1,0 +1,779 @@
+"""One run of a service: the throw-away half.
+
+A :class:`~trioservice.service.Service` is the durable noun: it has a name, a parent, options.
+Each time it is started, a *run* is made for it, which holds everything that must be forgotten
+when the run is over (its task, its errors, its deadline), so that the next run starts clean
+(rule L3).
+
+Three classes, one idea:
+
+* A :class:`Run` is the run of a leaf: one trio task around the user's ``run``.  It is asked to
+  stop (:meth:`Run.ask_stop`), drains if it has a drain, is then cancelled, and ends.
+* A :class:`Branch` is the run of a MultiService: one trio nursery, and one task that conducts.
+  It starts the children one by one, waits, and stops them one by one in reverse.
+* A :class:`Root` is the nursery that the awaiter of ``main`` lends to the topmost run.
+
+A *host* is what a run lives in: a Branch, or the Root.  No child knows which.
+
+How it holds together:
+
+*Nothing ever raises into a nursery.*  A run's task records its errors and ends; the host hears
+of it by a plain call (:meth:`Branch.child_ended`).  So trio never cancels siblings in an
+order of its own and never nests exception groups; all order is ours.
+
+*Conductors are asked, never cancelled.*  Cancellation from outside is caught once, in
+:meth:`Root.main`, and turned into a request to stop without drains.  Everything below sits
+behind the one shield in :meth:`Root._sheltered`, which has no deadline on purpose: a stop is
+bounded by its drain budget, and a service that does not react to its cancellation is
+reported by path and line for as long as it stays (rule L11), because leaving it behind would
+break the promise that "stopped" means gone.
+
+*Requests are synchronous and idempotent.*  They set a flag and wake the conductor, which looks
+at the flags before it sleeps; so no request is lost and none needs a task of its own.
+
+*A child's end calls for the next.*  That a child is ready, or gone, is a plain call too, and
+the next child is started, or asked to stop, within that call.  The conductor sleeps through
+it, and a branch of ten thousand children costs no more task switches than it has children.
+
+*A KeyboardInterrupt must not strike a conductor,* which would lose a wake-up and hang.  Code
+that conducts is protected with ``enable_ki_protection``; the services' own code is called
+through :func:`_theirs`, which lifts the protection again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
+
+from .errors import (
+    NotReadyError,
+    ServiceError,
+    ServiceStateError,
+    StartInterrupted,
+    StartTimeoutError,
+    failed,
+    flatten,
+    is_machinery,
+    paths_of,
+)
+from .events import (
+    DrainCut,
+    ErrorRaised,
+    Events,
+    ServiceAdded,
+    ServiceRemoved,
+    StateChanged,
+    StopOverdue,
+    StopRequested,
+)
+from .lifecycle import MOVES, Move, State
+
+if TYPE_CHECKING:
+    from .service import MultiService, Service
+
+_NO_TIME = -math.inf  # a drain deadline that has always passed
+
+_current: ContextVar[Service | None] = ContextVar("trioservice.current_service", default=None)
+
+
+def current_service() -> Service | None:
+    """The service in whose own code the caller is: its ``run``, ``drain`` or handlers (rule L20).
+
+    It follows the context, so tasks and ``trio.to_thread`` calls started there know it too.
+    ``None`` outside of any service.
+    """
+    return _current.get()
+
+
+@contextmanager
+def _code_of(service: Service) -> Iterator[None]:
+    token = _current.set(service)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def walk(service: Service) -> Iterator[Service]:
+    """*service* and everything below it, in start order."""
+    yield service
+    for child in service._children():
+        yield from walk(child)
+
+
+@disable_ki_protection
+async def _theirs(async_fn: Callable[..., Awaitable[object]], *args: object) -> None:
+    """Call what the user wrote, where a KeyboardInterrupt may strike."""
+    await async_fn(*args)
+
+
+class Host(Protocol):
+    """What a run lives in."""
+
+    path: str
+    tree: Tree
+    deadline: float
+    watch: Watch
+
+    def stop_child(self, run: Run, *, drain: bool, reason: str) -> None:
+        """Somebody asks for the end of *run* alone."""
+
+    def spawn(self, async_fn: Callable[[], Awaitable[None]], name: str | None = None) -> None:
+        """Start a task that this host waits for."""
+
+    def bound(self, run: Run) -> None:
+        """Everything below *run* is bound, and nothing below it runs yet."""
+
+    def child_ready(self, run: Run, value: object) -> None:
+        """*run* has become ready."""
+
+    def child_ended(self, run: Run) -> None:
+        """*run* is over: its task, and everything below it, is gone."""
+
+    def doom(self) -> None:
+        """A failure below will end this host."""
+
+
+class Readiness:
+    """The ``task_status`` of one run."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @enable_ki_protection
+    def started(self, value: object = None) -> None:
+        """Say that the service is ready; *value* goes to whoever awaits that.
+
+        Raises:
+            RuntimeError: it was said before.
+        """
+        self._run.become_ready(value)
+
+
+class Promise:
+    """What awaits the next readiness of one service: told once, to all who wait (rule L2)."""
+
+    def __init__(self) -> None:
+        self._told = trio.Event()
+        self._errors: list[Exception] = []
+        self._path: str | None = None
+
+    def keep(self) -> None:
+        """It is ready."""
+        self._told.set()
+
+    def break_(self, path: str, errors: Sequence[BaseException] = ()) -> None:
+        """It did not become ready: it failed with *errors* or, if there are none, was stopped first."""
+        self._path = path
+        self._errors = [error for error in errors if isinstance(error, Exception)]
+        self._told.set()
+
+    async def kept(self) -> None:
+        """Wait for the outcome; raise if it is not the one that was hoped for."""
+        await self._told.wait()
+        if self._path is None:
+            return
+        if self._errors:
+            raise failed(self._path, self._errors)
+        raise StartInterrupted(f"{self._path} was stopped before it was ready")
+
+
+class Tree:
+    """What all runs under one root share: the stream of events, and what is bound (rule L18)."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+        self.emit = events.emit
+        self._bound: dict[Service, AsyncExitStack] = {}  # in the order of binding
+
+    def emit_errors(self, errors: Iterable[BaseException], phase: str, *, alone: bool) -> None:
+        """One event for each of *errors*, under the path that it carries."""
+        for error in errors:
+            self.emit(ErrorRaised(paths_of(error)[-1], trio.current_time(), error, phase, alone))
+
+    async def bind(self, run: Run) -> None:
+        """Call ``privileged_start`` throughout the service of *run*, where that was not done before.
+
+        If one fails, what this call acquired is released and the error comes out, with
+        ``run.at`` telling whose it is.
+        """
+        fresh: list[Service] = []
+        for part in walk(run.service):
+            if not part._binds or part in self._bound:
+                continue
+            fresh.append(part)
+            stack = self._bound[part] = AsyncExitStack()
+            run.at = part.path
+            try:
+                with _code_of(part):
+                    await _theirs(part.privileged_start, stack)
+            except BaseException:
+                run.record(await self.release(fresh), "releasing")
+                raise
+        run.at = run.path
+
+    async def release(self, parts: Iterable[Service] | None = None) -> list[BaseException]:
+        """Let go, in reverse, of what *parts* (or all) have bound; return what went wrong."""
+        chosen = self._bound.keys() if parts is None else self._bound.keys() & set(parts)
+        errors: list[BaseException] = []
+        for part in [part for part in reversed(self._bound) if part in chosen]:
+            stack = self._bound.pop(part)
+            try:
+                with _code_of(part), trio.move_on_after(part.stop_timeout, shield=True) as limit:
+                    await _theirs(stack.aclose)
+                if limit.cancelled_caught:
+                    raise ServiceError(f"what it had bound was not released within {part.stop_timeout} s")
+            except BaseException as error:  # noqa: BLE001 - returned, to come out where the stop is awaited
+                errors += flatten(error, part.path)
+        return errors
+
+
+class Watch:
+    """Where a host sleeps: until there is news, or until a leaf is overdue (rule L11)."""
+
+    def __init__(self) -> None:
+        self._news = trio.Event()
+        self._overdue: dict[Run, float] = {}  # when each leaf that was cancelled is to be reported
+        self._sleep = trio.CancelScope()
+
+    def wake(self) -> None:
+        """There is news: look at the flags again."""
+        self._news.set()
+
+    def expect_end(self, run: Run) -> None:
+        """*run* has just been cancelled."""
+        due = self._overdue[run] = run.cancelled_at + run.service.stop_timeout
+        if due < self._sleep.deadline:
+            self._sleep.deadline = due
+
+    def has_ended(self, run: Run) -> None:
+        """It obeyed."""
+        self._overdue.pop(run, None)
+
+    async def sleep(self) -> None:
+        """Return when there may be news."""
+        self._news = trio.Event()
+        with trio.CancelScope(deadline=min(self._overdue.values(), default=math.inf)) as self._sleep:
+            await self._news.wait()
+        now = trio.current_time()
+        for run, due in list(self._overdue.items()):
+            if due <= now:
+                self._overdue[run] = now + run.service.stop_timeout
+                elapsed = now - run.cancelled_at
+                run.tree.emit(StopOverdue(run.path, now, elapsed, whereabouts(run.task)))
+
+
+class Run:
+    """The run of a leaf, and what all runs have in common."""
+
+    def __init__(self, service: Service, host: Host) -> None:
+        self.service = service
+        self.host = host
+        self.tree = host.tree
+        self.path = f"{host.path}/{service.name}" if host.path else service.name
+        self.at = self.path  # whose code is running: our own, but while binding those below us
+        self.ready = False
+        self._said_ready = False
+        self.over = False
+        self.gone = trio.Event()  # set when over
+        self.stop_asked = False
+        self.alone = False  # stopped by itself, not in its parent's order: its errors go to the awaiter
+        self.private = False  # started by start_service: until ready, its errors go to that caller
+        self.again = False  # to be started anew when it has ended
+        self.leaving = False  # to leave its parent when it has ended
+        self.deadline = math.inf  # when its drain is cut
+        self.errors: list[BaseException] = []
+        self.task: trio.lowlevel.Task | None = None
+        self.scope = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None  # open while a drain may be started
+        self._drain_scope: trio.CancelScope | None = None
+        self._start_limit: trio.CancelScope | None = None
+        self._since = trio.current_time()  # when it came into the state it is in
+        self.cancelled_at = math.inf
+
+    # ---- its life
+
+    def begin(self) -> None:
+        """Start the task; the service is STARTING from this moment on."""
+        self.service._run = self
+        self.move(Move.START)
+        self.host.spawn(self.live, self.path)
+        if self.service.start_timeout is not None:
+            self.host.spawn(self._limit_start)
+
+    @enable_ki_protection
+    async def live(self) -> None:
+        """The task: everything from the first to the last breath."""
+        self.task = trio.lowlevel.current_task()
+        _current.set(self.service)
+        try:
+            await self._body()
+        except BaseException as error:  # noqa: BLE001 - L14: recorded here, raised by the root's main
+            self.record(flatten(error, self.at), self._phase())
+        if self.leaving:
+            self.record(await self.tree.release(walk(self.service)), "releasing")
+        self.end()
+
+    async def _body(self) -> None:
+        with self.scope:
+            if self.service._binds:
+                await self.tree.bind(self)
+            if self.stop_asked:
+                return
+            if self.service._drains:
+                await self._run_with_drain()
+            else:
+                await _theirs(self.service.run, Readiness(self))
+        if not self.ready and not self.stop_asked:
+            raise NotReadyError(
+                "returned without having become ready; call task_status.started() once it can do its work"
+            )
+
+    async def _run_with_drain(self) -> None:
+        async with trio.open_nursery() as self._nursery:
+            await _theirs(self.service.run, Readiness(self))
+            # Nothing is left that a drain could wait for; and from here on none may begin.
+            nursery, self._nursery = self._nursery, None
+            nursery.cancel_scope.cancel(reason=f"{self.path} has returned")
+
+    def end(self) -> None:
+        """Become what the run has come to, and let the host and everybody else know."""
+        self.over = True
+        self.service._run = None
+        if self._start_limit is not None:
+            self._start_limit.cancel()
+        self.move(Move.FAIL if self.errors else Move.END if self.stop_asked else Move.FINISH)
+        if not self.ready:
+            self.service._break_promise(self.path, self.errors)
+        self.host.watch.has_ended(self)
+        self.host.child_ended(self)
+        self.gone.set()
+
+    def become_ready(self, value: object) -> None:
+        """What ``task_status.started()`` does."""
+        if self._said_ready:
+            raise RuntimeError(f"{self.path} called task_status.started() twice")
+        self._said_ready = True
+        if self.stop_asked or self.over:
+            return  # too late: whoever awaited it hears of the stop
+        self.ready = True
+        if self._start_limit is not None:
+            self._start_limit.cancel()
+        self.move(Move.READY)
+        self.service._keep_promise()
+        self.host.child_ready(self, value)
+
+    def move(self, move: Move) -> None:
+        """Change the state, and tell."""
+        service = self.service
+        old = service._state
+        new = service._state = MOVES[old, move]
+        if self.tree.events.heard:
+            now = trio.current_time()
+            self.tree.emit(StateChanged(self.path, now, old, new, now - self._since))
+            self._since = now
+
+    def record(self, errors: Iterable[BaseException], phase: str) -> None:
+        """Keep errors of this run; they are told now and raised where L13 and L14 say."""
+        fresh = list(errors)
+        self.errors += fresh
+        self.tree.emit_errors(fresh, phase, alone=self.reports_to_caller())
+
+    def reports_to_caller(self) -> bool:
+        """Whether its errors go to whoever awaits this one run, and the others never notice."""
+        return self.alone or (self.private and not self.ready)
+
+    def _phase(self) -> str:
+        if self.at != self.path:
+            return "binding"
+        return "stopping" if self.stop_asked else "running" if self.ready else "starting"
+
+    async def _limit_start(self) -> None:
+        """Fail the run if it is not ready in time."""
+        seconds = self.service.start_timeout
+        assert seconds is not None
+        with trio.move_on_after(seconds) as self._start_limit:
+            await self.gone.wait()
+        if not (self.ready or self.over or self.stop_asked):
+            late = StartTimeoutError(f"not ready within its start_timeout of {seconds} s")
+            self.record(flatten(late, self.path), "starting")
+            self.ask_stop(drain=False)
+
+    # ---- its stop
+
+    @enable_ki_protection
+    def ask_stop(self, *, drain: bool = True, reason: str | None = None) -> None:
+        """Ask the run to end: idempotent, synchronous.
+
+        Args:
+            drain: grant it its drain; ``False`` also cuts one that is in progress.
+            reason: told as an event if the stop begins here.
+        """
+        if self.over:
+            return
+        if not drain:
+            self.cut_drains(_NO_TIME)
+        if self.stop_asked:
+            return
+        self.stop_asked = True
+        if reason is not None:
+            self.tree.emit(StopRequested(self.path, trio.current_time(), reason))
+        self.move(Move.STOP)
+        self.spend_budget()
+        self._begin_stop()
+
+    def spend_budget(self) -> None:
+        """From this moment the service's own ``drain_timeout`` counts, clipped to its host's budget."""
+        own = trio.current_time() + self.service.drain_timeout
+        self.cut_drains(min(own, self.host.deadline))
+
+    def cut_drains(self, deadline: float) -> None:
+        """Let drains end at *deadline* if they would end later; running ones too (rule L10)."""
+        if deadline < self.deadline:
+            self.deadline = deadline
+            if self._drain_scope is not None:
+                self._drain_scope.deadline = deadline
+
+    def _begin_stop(self) -> None:
+        # What is not yet ready has nothing that it could finish.
+        if self.ready and self._nursery is not None and self.deadline > trio.current_time():
+            self._nursery.start_soon(self._drain, self._nursery, name=f"{self.path} (drain)")
+        else:
+            self._cancel()
+
+    @enable_ki_protection
+    async def _drain(self, nursery: trio.Nursery) -> None:
+        begun = trio.current_time()
+        try:
+            with trio.CancelScope(deadline=self.deadline) as self._drain_scope:
+                await _theirs(self.service.drain)
+            if self._drain_scope.cancelled_caught:
+                now = trio.current_time()
+                self.tree.emit(DrainCut(self.path, now, now - begun))
+        finally:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        self.scope.cancel(reason=f"{self.path} is being stopped")
+        self.cancelled_at = trio.current_time()
+        self.host.watch.expect_end(self)
+
+    def within(self) -> bool:
+        """Whether the caller is one of this run's own tasks (rule L4)."""
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task is not self.task:
+            task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
+        return task is not None
+
+
+class Branch(Run):
+    """The run of a MultiService: the nursery of its children, and the task that conducts them."""
+
+    service: MultiService
+
+    def __init__(self, service: MultiService, host: Host) -> None:
+        super().__init__(service, host)
+        self.pending = deque(service._children())  # to be started, one after the other
+        self.turn: Service | None = None  # the one that the others wait for
+        self.watch = Watch()
+        self._private: set[Service] = set()  # those for which a start_service waits
+        self._finished: set[Service] = set()
+        self._to_stop: list[Service] = []  # the last is the one whose turn it is
+        self._binding = True
+        self._context = copy_context()
+        self._nursery_of_children: trio.Nursery
+
+    async def _body(self) -> None:
+        with self.scope:  # only the binding can be cancelled; from then on the branch is asked
+            await self.tree.bind(self)
+            self.host.bound(self)
+        self._binding = False
+        async with trio.open_nursery() as self._nursery_of_children:
+            self._start_next()
+            while not self.stop_asked and not self._all_finished():
+                await self.watch.sleep()
+            self._to_stop += self.service._children()
+            self._stop_next()
+            while self._to_stop:
+                await self.watch.sleep()
+
+    def _start_next(self) -> None:
+        """Begin with the next child; when the last is ready, so is the branch."""
+        while self.pending and not self.stop_asked:
+            self.turn = self.pending.popleft()
+            self.launch(self.turn)
+            if self.turn._state is State.STARTING:
+                return  # child_ready or child_ended will come back here
+        self.turn = None
+        if not self.stop_asked:
+            self.become_ready(None)
+            self.watch.wake()
+
+    def _stop_next(self) -> None:
+        """Ask the last child that is not yet gone to stop; all that stand after it are gone."""
+        while self._to_stop:
+            run = self._to_stop[-1]._run
+            if run is not None and run.host is self:
+                run.ask_stop()
+                return  # child_ended will come back here
+            self._to_stop.pop()
+        self.watch.wake()
+
+    def _all_finished(self) -> bool:
+        return not self.service.keep_running and self.ready and 0 < len(self._finished) == len(self.service)
+
+    def end(self) -> None:
+        """Also tell those who wait for a child whose turn never came."""
+        for child in self.service._children():
+            child._break_promise(f"{self.path}/{child.name}")
+        super().end()
+
+    def spawn(self, async_fn: Callable[[], Awaitable[None]], name: str | None = None) -> None:
+        """Start a task beside the children."""
+        # A task inherits the context of whoever starts it, and that may be anybody; a child is
+        # to find what its parent found, not the variables of the sibling that was ready before.
+        self._context.run(partial(self._nursery_of_children.start_soon, async_fn, name=name))
+
+    # ---- its stop
+
+    def _begin_stop(self) -> None:
+        if self._binding:
+            self._cancel()
+        self.watch.wake()
+
+    def cut_drains(self, deadline: float) -> None:
+        """A branch's budget bounds every drain below it."""
+        super().cut_drains(deadline)
+        for child in self.service._children():
+            if child._run is not None and child._run.stop_asked:
+                child._run.cut_drains(self.deadline)
+
+    def doom(self) -> None:
+        """A failure below will end this branch: its budget counts from now, and so do those above."""
+        if not self.reports_to_caller():
+            self.host.doom()
+        self.spend_budget()
+
+    @enable_ki_protection
+    def stop_child(self, run: Run, *, drain: bool, reason: str) -> None:
+        """Stop one child now; or, if all are being stopped, in its turn and not before (rule L6)."""
+        run.again = False
+        if self.stop_asked:
+            if not drain:
+                run.cut_drains(_NO_TIME)
+        elif run.stop_asked:
+            run.ask_stop(drain=drain)
+        else:
+            run.alone = True
+            run.ask_stop(drain=drain, reason=reason)
+
+    # ---- its children
+
+    def launch(self, child: Service) -> None:
+        """Start a run of *child* in this branch."""
+        self._finished.discard(child)
+        if child._run is not None:
+            own = f"is running on its own as {child._run.path!r}, so {self.path!r} cannot start it"
+            self.record(flatten(ServiceStateError(own), f"{self.path}/{child.name}"), "starting")
+            self._fail(child.path)
+            return
+        run = child._make_run(self)
+        run.private = child in self._private
+        self._private.discard(child)
+        run.begin()
+
+    def admit(self, child: Service, *, private: bool = False) -> None:
+        """Take in a child that was added while the branch runs (rule L9)."""
+        self.tree.emit(ServiceAdded(f"{self.path}/{child.name}", trio.current_time()))
+        if private:
+            self._private.add(child)
+        if self.ready:
+            self.launch(child)
+        else:
+            self.pending.append(child)
+
+    def forget(self, child: Service) -> None:
+        """Let go of a child that does not run."""
+        self.tree.emit(ServiceRemoved(f"{self.path}/{child.name}", trio.current_time()))
+        self.service._detach(child)
+        child._break_promise(f"{self.path}/{child.name}")
+        self._finished.discard(child)
+        self._private.discard(child)
+        if child in self.pending:
+            self.pending.remove(child)
+        self.watch.wake()
+
+    def bound(self, run: Run) -> None:
+        """Of interest to the root alone."""
+
+    def child_ready(self, run: Run, value: object) -> None:
+        """The next child may begin."""
+        if run.service is self.turn:
+            self._start_next()
+
+    def child_ended(self, run: Run) -> None:
+        """Decide what the end of a child means for the others."""
+        child = run.service
+        if run.leaving:
+            self.forget(child)
+        if run.errors and not run.reports_to_caller():
+            self.errors += run.errors
+            self._fail(run.path)
+        elif run.leaving or self.stop_asked:
+            pass
+        elif run.again:
+            self.launch(child)
+        elif child._state is State.FINISHED:
+            self._finished.add(child)
+        if self._to_stop:
+            self._stop_next()
+        elif child is self.turn and child._state is not State.STARTING:
+            self._start_next()
+        elif len(self._finished) == len(self.service):
+            self.watch.wake()
+
+    def _fail(self, culprit: str) -> None:
+        self.doom()
+        self.ask_stop(reason=f"{culprit} failed")
+
+
+class Root:
+    """The host of the topmost run: the nursery that the awaiter of ``main`` lends us.
+
+    Args:
+        service: what to run.
+        events: the stream of its tree's events.
+        bound: called when everything is bound and nothing runs yet (rule L18).
+        beside: an async function that runs beside the tree, and ends with it.
+    """
+
+    path = ""
+    deadline = math.inf
+
+    def __init__(
+        self,
+        service: Service,
+        events: Events,
+        *,
+        bound: Callable[[], object] | None = None,
+        beside: Callable[[Run], Awaitable[None]] | None = None,
+    ) -> None:
+        self.tree = Tree(events)
+        self._service = service
+        self._hook = bound
+        self._beside = beside
+        self._task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
+        self.watch = Watch()
+        self._nursery: trio.Nursery
+        self._beside_scope = trio.CancelScope(shield=True)
+        self._cancelled: trio.Cancelled | None = None
+        self._interrupt: KeyboardInterrupt | None = None
+
+    @enable_ki_protection
+    async def main(self, task_status: trio.TaskStatus[object]) -> None:
+        """The whole life of the topmost service, in the task of whoever awaits it (rule L1)."""
+        self._task_status = task_status
+        run = self._service._make_run(self)
+        run.leaving = True  # with its end the tree ends, and all that is bound in it is released
+        async with trio.open_nursery() as self._nursery:
+            run.begin()
+            if self._beside is not None:
+                self._nursery.start_soon(self._attend, run)
+            while not run.over:
+                await self._wait_for_news(run)
+            self._beside_scope.cancel()
+        self._account_for(run)
+
+    async def _wait_for_news(self, run: Run) -> None:
+        """Sleep until something happens, be it here or to the caller."""
+        try:
+            # Once the cancellation has been heard, it need not be heard again until we are done.
+            with trio.CancelScope(shield=self._cancelled is not None):
+                await self.watch.sleep()
+        except trio.Cancelled as cancelled:
+            self._cancelled = cancelled
+            run.ask_stop(drain=False, reason="main was cancelled")
+        except KeyboardInterrupt as interrupt:
+            # Trio delivers it to the main task.  The second one is as impatient as a second signal.
+            if self._interrupt is not None:
+                run.cut_drains(_NO_TIME)
+            self._interrupt = interrupt
+            run.ask_stop(reason="KeyboardInterrupt")
+
+    def _account_for(self, run: Run) -> None:
+        """Raise what has to come out of ``main`` (rules L2, L13, L14, L17)."""
+        errors = [error for error in run.errors if isinstance(error, Exception)]
+        if not run.ready and not errors and self._task_status is not trio.TASK_STATUS_IGNORED:
+            errors = [StartInterrupted(f"{run.path} was stopped before it was ready")]
+        group = failed(run.path, errors) if errors else None
+        bare = [self._interrupt, *(error for error in run.errors if not isinstance(error, Exception))]
+        for error in bare:
+            if error is not None:
+                error.__context__ = group
+                raise error
+        if self._cancelled is not None:
+            if run.errors:
+                raise BaseExceptionGroup(f"{run.path}: cancelled, and failed", [self._cancelled, *errors])
+            raise self._cancelled
+        if group is not None:
+            raise group
+
+    def spawn(self, async_fn: Callable[[], Awaitable[None]], name: str | None = None) -> None:
+        """Start a task that no cancellation from outside reaches: the one door to the tree."""
+        self._nursery.start_soon(self._sheltered, async_fn, name=name)
+
+    @enable_ki_protection
+    async def _sheltered(self, async_fn: Callable[[], Awaitable[None]]) -> None:
+        with trio.CancelScope(shield=True):
+            await async_fn()
+
+    async def _attend(self, run: Run) -> None:
+        with self._beside_scope:
+            assert self._beside is not None
+            await self._beside(run)
+
+    @enable_ki_protection
+    def stop_child(self, run: Run, *, drain: bool, reason: str) -> None:
+        """To stop the root is to stop everything."""
+        run.ask_stop(drain=drain, reason=reason)
+
+    def doom(self) -> None:
+        """There is nothing above that would have to hurry."""
+
+    def bound(self, run: Run) -> None:
+        """Let the process drop its privileges now, between binding and running."""
+        if self._hook is not None:
+            self._hook()
+
+    def child_ready(self, run: Run, value: object) -> None:
+        """Whoever awaits ``nursery.start(service.main)`` gets its value."""
+        self._task_status.started(value)
+
+    def child_ended(self, run: Run) -> None:
+        """Let ``main`` come to its end."""
+        self.watch.wake()
+
+
+def whereabouts(task: trio.lowlevel.Task | None) -> tuple[str, ...]:
+    """The innermost line of *task* and of each task below it, for a person to look at."""
+    lines: list[str] = []
+    tasks = [] if task is None else [task]
+    while tasks:
+        task = tasks.pop()
+        for nursery in task.child_nurseries:
+            tasks += nursery.child_tasks
+        frames = list(task.iter_await_frames())
+        theirs = [(frame, line) for frame, line in frames if not is_machinery(frame)]
+        for frame, line in (theirs or frames)[-1:]:
+            lines.append(f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}")
+    return tuple(sorted(lines))  # trio keeps tasks in sets, whose order means nothing

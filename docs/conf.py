@@ -1,6 +1,26 @@
 """How Sphinx builds these pages. `make docs` runs it with every warning an error."""
 
+import sys
+from pathlib import Path
+
 import trioservice
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import command_line  # noqa: E402 - it stands beside this file
+import diagrams  # noqa: E402
+
+# What is drawn or written from the code is made anew for each build, and included by the pages.
+GENERATED = HERE / "_build" / "generated"
+GENERATED.mkdir(parents=True, exist_ok=True)
+for file, text in {
+    "states.svg": diagrams.states(),
+    "order.svg": diagrams.order(),
+    "help.md": command_line.help_texts(),
+    "exit-statuses.md": command_line.exit_statuses(),
+}.items():
+    (GENERATED / file).write_text(text, encoding="utf-8")
 
 project = "trioservice"
 author = "The trioservice authors"
@@ -36,3 +56,5 @@ nitpick_ignore_regex = [
     (r"py:(class|data|obj)", r"(bool|bytes|dict|float|frozenset|int|list|None|object|set|str|tuple|type)"),
     (r"py:(class|obj)", r"(optional|callable|iterable|[A-Z][A-Za-z]*T(_co|_contra)?|[A-Z]|_[A-Z]\w*)"),
 ]
+# The name of a type, not of a class: the page says what it stands for.
+nitpick_ignore = [("py:class", "StreamHandler")]

@@ -49,7 +49,7 @@ class Application(MultiService):
             application is embedded in a program with signals of its own.
         bound: called with the application when everything is bound and nothing runs: the moment
             to drop privileges (rule L18).
-        keep_running: as for :class:`MultiService`.
+        keep_running: as for :class:`~trioservice.service.MultiService`.
         start_timeout: seconds within which everything must be ready.
 
     Example::

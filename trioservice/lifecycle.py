@@ -25,7 +25,7 @@ class State(enum.StrEnum):
     STOPPED = "stopped"  #: never ran, or was stopped
     STARTING = "starting"  #: runs, and has not yet said that it is ready
     RUNNING = "running"  #: ready
-    STOPPING = "stopping"  #: was asked to end: drains, or cleans up after its cancellation
+    STOPPING = "stopping"  #: was asked to end; drains, or cleans up after its cancellation
     FINISHED = "finished"  #: returned by itself, its work done
     FAILED = "failed"  #: ended with an error
 

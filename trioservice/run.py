@@ -115,6 +115,13 @@ async def _theirs(async_fn: Callable[..., Awaitable[object]], *args: object) -> 
     await async_fn(*args)
 
 
+def _is_below(part: Service, top: Service) -> bool:
+    service: Service | None = part
+    while service is not None and service is not top:
+        service = service._parent
+    return service is not None
+
+
 class Host(Protocol):
     """What a run lives in."""
 
@@ -140,6 +147,9 @@ class Host(Protocol):
 
     def doom(self) -> None:
         """A failure below will end this host."""
+
+    def is_kept_from_main(self) -> bool:
+        """Whether the errors of this host go to somebody else than the awaiter of ``main``."""
 
 
 class Readiness:
@@ -209,14 +219,16 @@ class Tree:
         """
         fresh: list[Service] = []
         for part in walk(run.service):
-            if not part._binds or part in self._bound:
-                continue
+            if not part._binds or part in self._bound or not _is_below(part, run.service):
+                continue  # the tree may change while others bind
             fresh.append(part)
             stack = self._bound[part] = AsyncExitStack()
             run.at = part.path
             try:
                 with _code_of(part):
                     await _theirs(part.privileged_start, stack)
+                if part not in self._bound:  # it left the tree while it was binding
+                    run.record(await self._close(part, stack), "releasing")
             except BaseException:
                 run.record(await self.release(fresh), "releasing")
                 raise
@@ -227,15 +239,19 @@ class Tree:
         chosen = self._bound.keys() if parts is None else self._bound.keys() & set(parts)
         errors: list[BaseException] = []
         for part in [part for part in reversed(self._bound) if part in chosen]:
-            stack = self._bound.pop(part)
-            try:
-                with _code_of(part), trio.move_on_after(part.stop_timeout, shield=True) as limit:
-                    await _theirs(stack.aclose)
-                if limit.cancelled_caught:
-                    raise ServiceError(f"what it had bound was not released within {part.stop_timeout} s")
-            except BaseException as error:  # noqa: BLE001 - returned, to come out where the stop is awaited
-                errors += flatten(error, part.path)
+            errors += await self._close(part, self._bound.pop(part))
         return errors
+
+    async def _close(self, part: Service, stack: AsyncExitStack) -> list[BaseException]:
+        path = part.path
+        try:
+            with _code_of(part), trio.move_on_after(part.stop_timeout, shield=True) as limit:
+                await _theirs(stack.aclose)
+            if limit.cancelled_caught:
+                raise ServiceError(f"what it had bound was not released within {part.stop_timeout} s")
+        except BaseException as error:  # noqa: BLE001 - returned, to come out where the stop is awaited
+            return list(flatten(error, path))
+        return []
 
 
 class Watch:
@@ -290,6 +306,7 @@ class Run:
         self.alone = False  # stopped by itself, not in its parent's order: its errors go to the awaiter
         self.private = False  # started by start_service: until ready, its errors go to that caller
         self.again = False  # to be started anew when it has ended
+        self.doomed = False  # something below it has failed, and the failure is on its way up
         self.leaving = False  # to leave its parent when it has ended
         self.deadline = math.inf  # when its drain is cut
         self.errors: list[BaseException] = []
@@ -340,11 +357,14 @@ class Run:
             )
 
     async def _run_with_drain(self) -> None:
-        async with trio.open_nursery() as self._nursery:
-            await _theirs(self.service.run, Readiness(self))
-            # Nothing is left that a drain could wait for; and from here on none may begin.
-            nursery, self._nursery = self._nursery, None
-            nursery.cancel_scope.cancel(reason=f"{self.path} has returned")
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                await _theirs(self.service.run, Readiness(self))
+            finally:
+                # Nothing is left that a drain could wait for; and from here on none may begin.
+                self._nursery = None
+                nursery.cancel_scope.cancel(reason=f"{self.path} has returned")
 
     def end(self) -> None:
         """Become what the run has come to, and let the host and everybody else know."""
@@ -387,11 +407,15 @@ class Run:
         """Keep errors of this run; they are told now and raised where L13 and L14 say."""
         fresh = list(errors)
         self.errors += fresh
-        self.tree.emit_errors(fresh, phase, alone=self.reports_to_caller())
+        self.tree.emit_errors(fresh, phase, alone=self.is_kept_from_main())
 
     def reports_to_caller(self) -> bool:
         """Whether its errors go to whoever awaits this one run, and the others never notice."""
         return self.alone or (self.private and not self.ready)
+
+    def is_kept_from_main(self) -> bool:
+        """Whether that is so for it, or for a branch that it is in."""
+        return self.reports_to_caller() or self.host.is_kept_from_main()
 
     def _phase(self) -> str:
         if self.at != self.path:
@@ -456,7 +480,8 @@ class Run:
         begun = trio.current_time()
         try:
             with trio.CancelScope(deadline=self.deadline) as self._drain_scope:
-                await _theirs(self.service.drain)
+                if self.deadline > begun:  # it may have been cut between the request and this task
+                    await _theirs(self.service.drain)
             if self._drain_scope.cancelled_caught:
                 now = trio.current_time()
                 self.tree.emit(DrainCut(self.path, now, now - begun))
@@ -552,14 +577,16 @@ class Branch(Run):
         self.watch.wake()
 
     def cut_drains(self, deadline: float) -> None:
-        """A branch's budget bounds every drain below it."""
-        super().cut_drains(deadline)
-        for child in self.service._children():
-            if child._run is not None and child._run.stop_asked:
-                child._run.cut_drains(self.deadline)
+        """A branch's budget bounds every drain below it, wherever it is going on."""
+        if deadline < self.deadline:
+            super().cut_drains(deadline)
+            for child in self.service._children():
+                if child._run is not None:
+                    child._run.cut_drains(deadline)
 
     def doom(self) -> None:
         """A failure below will end this branch: its budget counts from now, and so do those above."""
+        self.doomed = True
         if not self.reports_to_caller():
             self.host.doom()
         self.spend_budget()
@@ -574,7 +601,7 @@ class Branch(Run):
         elif run.stop_asked:
             run.ask_stop(drain=drain)
         else:
-            run.alone = True
+            run.alone = not run.doomed  # a failure that was there before this request is no answer to it
             run.ask_stop(drain=drain, reason=reason)
 
     # ---- its children
@@ -749,6 +776,10 @@ class Root:
 
     def doom(self) -> None:
         """There is nothing above that would have to hurry."""
+
+    def is_kept_from_main(self) -> bool:
+        """This is where ``main`` is awaited."""
+        return False
 
     def bound(self, run: Run) -> None:
         """Let the process drop its privileges now, between binding and running."""

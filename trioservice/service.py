@@ -26,7 +26,7 @@ from trio.lowlevel import enable_ki_protection
 from .errors import ServiceStateError, StartInterrupted, TreeError, UnknownServiceError, failed
 from .events import Event, Events
 from .lifecycle import State
-from .run import Branch, Host, Promise, Root, Run, current_service, walk
+from .run import Branch, Host, Promise, Root, Run, Tree, current_service, walk
 
 __all__ = ["MultiService", "Service", "TaskService", "current_service"]
 
@@ -602,17 +602,27 @@ class MultiService(Service):
         child._parent = None
 
     async def _let_go(self, child: Service) -> None:
-        """Remove a child that does not run."""
-        host = self._run
-        if host is None:
+        """Remove a child that does not run; it may hold something bound all the same."""
+        tree, path = self._running_tree(), child.path
+        if self._run is not None:
+            self._run.forget(child)
+        else:
             self._detach(child)
+            child._break_promise(path)
+        if tree is None:
             await trio.lowlevel.checkpoint()
             return
-        host.forget(child)
-        errors = await host.tree.release(walk(child))
+        errors = await tree.release(walk(child))
         if errors:
-            host.tree.emit_errors(errors, "releasing", alone=True)
-            raise failed(child.path, [error for error in errors if isinstance(error, Exception)])
+            tree.emit_errors(errors, "releasing", alone=True)
+            raise failed(path, [error for error in errors if isinstance(error, Exception)])
+
+    def _running_tree(self) -> Tree | None:
+        """The tree in which this has, or will have, its turn."""
+        service: Service | None = self
+        while service is not None and service._run is None:
+            service = service._parent
+        return None if service is None or service._run is None else service._run.tree
 
     async def _dismiss(self, child: Service) -> None:
         """See that a child whose start has come to nothing is gone and removed."""

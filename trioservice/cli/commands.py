@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -33,8 +34,13 @@ def _run(options: Namespace) -> int:
     from ..process.runner import Farewell, run
 
     farewell = Farewell()
-    application = load(options.target)
-    status = run(application)
+    try:
+        application = load(options.target)
+        status = run(application)
+    except KeyboardInterrupt:
+        # Ctrl-C while the file was being loaded, or in an application that leaves signals to others.
+        farewell.signal = signal.SIGINT
+        return 128 + signal.SIGINT
     if status == 0:
         farewell.signal = application.stop_signal
     return status

@@ -17,6 +17,7 @@ import enum
 import importlib
 import importlib.abc
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from types import ModuleType
 from typing import TypeVar
 
 from ..application import Application
-from ..errors import ServiceError, users_frames
+from ..errors import ServiceError, is_machinery
 from ..service import Service
 
 __all__ = ["Fault", "TargetError", "load"]
@@ -76,7 +77,7 @@ def load(target: str) -> Application:
 
 
 def _looks_like_a_file(target: str) -> bool:
-    return ":" not in target or "/" in target or target.endswith((".py", ".tac")) or Path(target).exists()
+    return ":" not in target or "/" in target or target.endswith((".py", ".tac")) or os.path.exists(target)
 
 
 # ---- files
@@ -85,8 +86,9 @@ def _looks_like_a_file(target: str) -> bool:
 class _FileLoader(importlib.abc.SourceLoader):
     """Loads one file, whatever its suffix, and writes no bytecode beside it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: bytes) -> None:
         self._path = path
+        self._source = source
 
     def get_filename(self, fullname: str) -> str:
         return str(self._path)
@@ -94,23 +96,23 @@ class _FileLoader(importlib.abc.SourceLoader):
     def get_data(self, path: str | bytes) -> bytes:
         if Path(str(path)) != self._path:
             raise OSError("there is no bytecode cache")
-        return self._path.read_bytes()
+        return self._source
 
 
 def _load_file(path: Path) -> object:
-    _require_file(path)
+    source = _read(path)
     path = path.resolve()
+    sys.path.insert(0, str(path.parent))
     name = _free_module_name(path)
-    spec = importlib.util.spec_from_file_location(name, path, loader=_FileLoader(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FileLoader(path, source))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))
     sys.modules[name] = module
     try:
         _calling_theirs(partial(spec.loader.exec_module, module), f"loading {path.name}")
-    except TargetError:
-        del sys.modules[name]
+    except BaseException:
+        sys.modules.pop(name, None)
         raise
     try:
         return module.application
@@ -118,19 +120,27 @@ def _load_file(path: Path) -> object:
         raise _no_application(path, module) from None
 
 
-def _require_file(path: Path) -> None:
+def _read(path: Path) -> bytes:
+    # os.path, as a name that is too long or behind a closed door makes those of Path raise.
     hint = "give a .tac or .py file, or package.module:attribute"
-    if not path.exists():
+    if not os.path.exists(path):
         similar = [
-            str(other) for other in (path.with_suffix(".tac"), path.with_suffix(".py")) if other.is_file()
+            str(other)
+            for other in (path.with_suffix(".tac"), path.with_suffix(".py"))
+            if os.path.isfile(other)
         ]
         if similar:
             hint = f"did you mean {similar[0]}?"
         elif "." in path.name and path.suffix not in (".tac", ".py") and "/" not in str(path):
             hint = f"if it is a module, name the attribute too: {path}:application"
         raise TargetError(f"no such file: {path}", hint=hint, fault=Fault.MISSING)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise TargetError(f"not a file: {path}", hint=hint, fault=Fault.MISSING)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "whoever runs the application has to be able to read it"
+        raise TargetError(f"cannot read {path}: {error.strerror}", hint=hint, fault=Fault.MISSING) from None
 
 
 def _free_module_name(path: Path) -> str:
@@ -162,13 +172,14 @@ def _no_application(path: Path, module: ModuleType) -> TargetError:
 def _load_attribute(target: str) -> object:
     module_name, _, attributes = target.partition(":")
     hint = "a target is a .tac or .py file, or package.module:attribute"
-    if not module_name or not attributes:
+    if not all(module_name.split(".")) or not attributes:
         raise TargetError(f"not a target: {target}", hint=hint, fault=Fault.MISSING)
     sys.path.insert(0, "")  # as `python -m` does: what stands in the present folder is importable
     found: object = _calling_theirs(partial(_import, module_name), f"importing {module_name}")
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
-            names = ", ".join(name for name, value in vars(found).items() if isinstance(value, Service))
+            inside = getattr(found, "__dict__", {})
+            names = ", ".join(name for name, value in inside.items() if isinstance(value, Service))
             raise TargetError(
                 f"{module_name!r} has no attribute {attribute!r}",
                 hint=f"its services are: {names}" if names else "there is no service in it",
@@ -220,24 +231,46 @@ def _calling_theirs(theirs: Callable[[], T], doing: str) -> T:
     """Call what runs the user's code; what it raises is told with the user's own frames only."""
     try:
         return theirs()
-    except SyntaxError as error:
-        raise TargetError(
-            f"{error.filename}, line {error.lineno}: {error.msg}",
-            hint=(error.text or "").strip() or "see that line",
-            fault=Fault.INVALID,
-        ) from None
     except TargetError:
         raise
+    except SyntaxError as error:
+        raise (_misspelt(error, doing) if _is_in_a_file(error) else _raised(error, doing)) from None
+    except SystemExit as error:
+        # Obeyed, it would look as if the application had run and come to its end.
+        raise _raised(error, doing) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs, and they want to see it
         raise _raised(error, doing) from None
 
 
-def _raised(error: Exception, doing: str) -> TargetError:
+def _is_in_a_file(error: SyntaxError) -> bool:
+    """Whether it is the file that Python could not read, rather than what the file gave to ``eval``."""
+    if error.filename is None:
+        return not _users_frames(error)
+    return os.path.isfile(error.filename)
+
+
+def _misspelt(error: SyntaxError, doing: str) -> TargetError:
+    where = error.filename or doing
+    if error.lineno:
+        where += f", line {error.lineno}"
+    hint = (error.text or "").strip() or "is it a Python file, in UTF-8?"
+    return TargetError(f"{where}: {error.msg}", hint=hint, fault=Fault.INVALID)
+
+
+def _raised(error: BaseException, doing: str) -> TargetError:
     trace = traceback.TracebackException.from_exception(error)
-    trace.stack = users_frames(error.__traceback__)
+    trace.stack = _users_frames(error)
+    said, _, more = str(error).partition("\n")  # the whole of it stands in the traceback
     return TargetError(
-        f"{type(error).__name__} while {doing}: {error}",
-        hint="the traceback above is that of your own code",
+        f"{type(error).__name__} while {doing}: {said}{' ...' if more else ''}",
+        hint="the traceback above is that of your own code"
+        if trace.stack
+        else "it was called with no arguments",
         fault=Fault.RAISED,
-        details="".join(trace.format()),
+        details="".join(trace.format()) if trace.stack else "",
     )
+
+
+def _users_frames(error: BaseException) -> traceback.StackSummary:
+    frames = traceback.walk_tb(error.__traceback__)
+    return traceback.StackSummary.extract((frame, line) for frame, line in frames if not is_machinery(frame))

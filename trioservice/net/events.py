@@ -42,7 +42,12 @@ class ConnectionFailed(Event):
 
     def __str__(self) -> str:
         if self.by_peer:
-            return f"connection from {show_address(self.peer)} broke: {self.error.__cause__ or self.error}"
+            error = self.error
+            while isinstance(
+                error, BaseExceptionGroup
+            ):  # from a nursery of the handler's; its parts are alike
+                error = error.exceptions[0]
+            return f"connection from {show_address(self.peer)} broke: {error.__cause__ or error}"
         return f"handler for {show_address(self.peer)} raised {type(self.error).__name__}: {self.error}"
 
 

@@ -15,8 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TypeAlias
 
 import trio
@@ -40,7 +39,7 @@ class Listener:
         self._family = family
         self._sock: socket.socket | None = _bound_socket(family, sockaddr)
         self._sockaddr = self._sock.getsockname()
-        self._open = self._was_open = False
+        self._open = False
 
     @property
     def address(self) -> Address:
@@ -56,36 +55,34 @@ class Listener:
         if self._sock is None:
             self._sock = _bound_socket(self._family, self._sockaddr)
         try:
-            if self._was_open:
-                self._bind_again(self._sock)
+            self._bind_again(self._sock)
             self._sock.listen(BACKLOG)
         except OSError as error:
             raise _explained(error, self.address) from None
-        self._open = self._was_open = True
-        self._trio_sock = trio.socket.from_stdlib_socket(self._sock)
+        self._open = True
 
     def _bind_again(self, sock: socket.socket) -> None:
         # A port that was asked for by number stays with a socket that was shut; one that the
-        # kernel chose does not, and listening again would choose another.
+        # kernel chose does not: anybody could have it, and listening again would choose another.
         try:
             sock.bind(self._sockaddr)
         except OSError as error:
             if error.errno != errno.EINVAL:  # that one means: still bound
                 raise
 
-    async def accept(self) -> tuple[trio.socket.SocketType, Address]:
-        """Wait for the next connection; a cancelled wait loses none."""
-        sock, sockaddr = await self._trio_sock.accept()
-        return sock, address_of(sockaddr)
+    def accept(self) -> tuple[trio.socket.SocketType, Address] | None:
+        """The next of those connections that wait at the door; ``None`` if there is none."""
+        assert self._sock is not None
+        try:
+            sock, sockaddr = self._sock.accept()
+        except BlockingIOError:
+            return None
+        return trio.socket.from_stdlib_socket(sock), address_of(sockaddr)
 
-    def accept_waiting(self) -> Iterator[tuple[trio.socket.SocketType, Address]]:
-        """The connections that the kernel has accepted for us already, without waiting for more."""
-        while self._sock is not None:
-            try:
-                sock, sockaddr = self._sock.accept()
-            except OSError:  # none left, or none to be had: either way we are done
-                return
-            yield trio.socket.from_stdlib_socket(sock), address_of(sockaddr)
+    async def wait(self) -> None:
+        """Wait until somebody may be at the door."""
+        assert self._sock is not None
+        await trio.lowlevel.wait_readable(self._sock)
 
     def shut(self) -> None:
         """Refuse connections from now on, and keep the port."""
@@ -96,6 +93,9 @@ class Listener:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:  # only Linux can un-listen
             self.close()
+            return
+        with suppress(OSError):  # whoever was quicker is named when this is opened again
+            self._bind_again(self._sock)
 
     def close(self) -> None:
         """Give up the port."""
@@ -129,8 +129,9 @@ async def _resolved(host: str | None, port: int) -> list[tuple[socket.AddressFam
         return [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port))]
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        message = f"cannot listen on host {host!r}: {error.strerror}; is it spelt right?"
+    except (OSError, UnicodeError) as error:  # the latter for what cannot be a name at all
+        said = getattr(error, "strerror", None) or str(error)
+        message = f"cannot listen on host {host!r}: {said}; is it spelt right?"
         raise CannotListenError(errno.EADDRNOTAVAIL, message) from None
     return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
 
@@ -180,8 +181,8 @@ def _explained(error: OSError, address: Address) -> CannotListenError:
     host, port = address
     mends = {
         errno.EADDRINUSE: (
-            f"another program listens there (`ss -ltnp 'sport = :{port}'` names it); "
-            "stop it or choose another port"
+            f"another program, or another service of this one, listens there (`ss -ltnp 'sport = :{port}'` "
+            "names it); stop it or choose another port"
         ),
         errno.EACCES: (
             "ports below 1024 are privileged; choose a higher one, start as root and give a uid to become, "

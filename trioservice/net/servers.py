@@ -11,13 +11,15 @@ limit on connections, at which accepting stops, so that the others wait in the k
 rather than being dropped.
 
 How connections are served (by a handler with a task of its own, as here, or by protocol
-callbacks) is one method, :meth:`TCPServer._serve`; everything else is the same for both.
+callbacks) is one method, ``TCPServer._serve``; everything else is the same for both.
 """
 
 from __future__ import annotations
 
 import errno
-from contextlib import AsyncExitStack
+import math
+from collections import deque
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import trio
@@ -118,7 +120,8 @@ class TCPServer(Service):
         self._handler = handler
         self._listeners: list[Listener] = []
         self._accepted = self._active = self._failed = 0
-        self._room = trio.Event()
+        self._room = trio.Event()  # set, and made anew, when a connection ends
+        self._told = -math.inf  # when AcceptDelayed was last told
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -144,6 +147,7 @@ class TCPServer(Service):
     async def run(self, task_status: trio.TaskStatus[tuple[Address, ...]]) -> None:
         """Accept until drained or cancelled; return when the last connection has ended."""
         self._accepted = self._active = self._failed = 0
+        self._told = -math.inf
         async with trio.open_nursery() as connections:
             try:
                 with trio.CancelScope() as self._accepting:
@@ -153,10 +157,11 @@ class TCPServer(Service):
                             acceptors.start_soon(self._accept, listener, connections)
                         self.emit(Listening(self.path, trio.current_time(), self.addresses))
                         task_status.started(self.addresses)
-                self._take_waiting(connections)
+                waiting = self._waiting()
             finally:
                 for listener in self._listeners:
                     listener.shut()
+            await self._take_waiting(waiting, connections)
 
     async def drain(self) -> None:
         """Refuse new connections; :meth:`run` returns, and so ends this, when the last has ended."""
@@ -168,38 +173,60 @@ class TCPServer(Service):
     async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
         """Take what comes to one listener."""
         tries = 0
-        told = -_TELL_EVERY
         while True:
-            while self._is_full():
-                self._room = trio.Event()
-                await self._room.wait()
+            await self._has_room()
             try:
-                sock, peer = await listener.accept()
+                # Nothing is awaited between the look for room and the accept, so that two
+                # listeners cannot both take the last place.
+                taken = listener.accept()
             except OSError as error:
-                if error.errno in _LOST:
-                    continue
-                if error.errno not in _EXHAUSTED:
+                if error.errno in _EXHAUSTED:
+                    await self._wait_for_descriptors(error, tries)
+                    tries += 1
+                elif error.errno in _LOST:
+                    await trio.lowlevel.checkpoint()
+                else:
                     raise
-                delay = _ACCEPT_AGAIN.next_delay(tries)
-                assert delay is not None
-                tries += 1
-                now = trio.current_time()
-                if now - told >= _TELL_EVERY:
-                    told = now
-                    self.emit(AcceptDelayed(self.path, now, error, delay))
-                await trio.sleep(delay)
             else:
                 tries = 0
-                self._take(sock, peer, connections)
+                if taken is None:
+                    await listener.wait()
+                else:
+                    self._take(*taken, connections)
+                    await trio.lowlevel.checkpoint()
 
-    def _take_waiting(self, connections: trio.Nursery) -> None:
-        """Serve those whom the kernel has let in already: to shut the listener would reset them."""
+    async def _has_room(self) -> None:
+        while self.max_connections is not None and self._active >= self.max_connections:
+            await self._room.wait()
+
+    async def _wait_for_descriptors(self, error: OSError, tries: int) -> None:
+        delay = _ACCEPT_AGAIN.next_delay(tries)
+        assert delay is not None
+        now = trio.current_time()
+        if now - self._told >= _TELL_EVERY:
+            self._told = now
+            self.emit(AcceptDelayed(self.path, now, error, delay))
+        await trio.sleep(delay)
+
+    def _waiting(self) -> deque[tuple[trio.socket.SocketType, Address]]:
+        """Those whom the kernel has let in already: to shut the listener would reset them."""
+        waiting: deque[tuple[trio.socket.SocketType, Address]] = deque()
         for listener in self._listeners:
-            for sock, peer in listener.accept_waiting():
-                self._take(sock, peer, connections)
+            with suppress(OSError):  # no descriptor is left, so there is nothing that could be done
+                while (taken := listener.accept()) is not None:
+                    waiting.append(taken)
+        return waiting
 
-    def _is_full(self) -> bool:
-        return self.max_connections is not None and self._active >= self.max_connections
+    async def _take_waiting(
+        self, waiting: deque[tuple[trio.socket.SocketType, Address]], connections: trio.Nursery
+    ) -> None:
+        try:
+            while waiting:
+                await self._has_room()
+                self._take(*waiting.popleft(), connections)
+        finally:
+            for sock, _ in waiting:
+                sock.close()
 
     def _take(self, sock: trio.socket.SocketType, peer: Address, connections: trio.Nursery) -> None:
         self._accepted += 1
@@ -226,6 +253,7 @@ class TCPServer(Service):
         finally:
             self._active -= 1
             self._room.set()
+            self._room = trio.Event()
 
     def _tell_failure(self, stream: SocketStream, error: Exception | BaseExceptionGroup) -> None:
         self._failed += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import logging
 import os
@@ -44,6 +45,11 @@ def run(application: Application) -> Exit:
     except ServiceError as error:
         sys.stderr.write(f"trioservice: {error}\n")
         return Exit.START_FAILED
+    except (KeyboardInterrupt, SystemExit) as end:
+        # It decides how the process ends (rule L17), but what else went wrong is not lost (rule L13).
+        if isinstance(end.__context__, ServicesFailed):
+            sys.stderr.write(report(end.__context__.exceptions))
+        raise
     finally:
         unsubscribe()
     return Exit.OK
@@ -73,7 +79,8 @@ class Farewell:
         if self.signal is None:
             return
         logging.shutdown()  # registered before us, so it would not be reached
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # None, broken, or closed
+                stream.flush()
         signal.signal(self.signal, signal.SIG_DFL)
         os.kill(os.getpid(), self.signal)

@@ -1,0 +1,100 @@
+"""What the tests of servers share: a tree around one server, clients, and patience."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import trio
+
+from trioservice import Application, Service, TCPServer
+from trioservice.events import Event
+from trioservice.net.listeners import Address
+from trioservice.net.streams import SocketStream
+
+E = TypeVar("E", bound=Event)
+LOCAL = "127.0.0.1"
+LIMIT = 10.0  # seconds, for what takes milliseconds
+
+
+class Events(list[Event]):
+    """All that happened, in order."""
+
+    def of(self, kind: type[E]) -> list[E]:
+        """Those of one kind."""
+        return [event for event in self if isinstance(event, kind)]
+
+
+@asynccontextmanager
+async def running(*services: Service, shutdown_timeout: float = 30.0) -> AsyncIterator[tuple[Application, Events]]:
+    """An application named ``app`` of *services*, ready; it is stopped at the end."""
+    app = Application("app", *services, shutdown_timeout=shutdown_timeout, handle_signals=False)
+    events = Events()
+    app.subscribe(events.append)
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(LIMIT):
+            await nursery.start(app.main)
+        yield app, events
+        with trio.fail_after(LIMIT):
+            await app.stop()
+
+
+async def eventually(condition: Callable[[], object], within: float = LIMIT) -> None:
+    """Try again until *condition* returns something true."""
+    with trio.fail_after(within):
+        while not condition():
+            await trio.sleep(0.001)
+
+
+async def connect(server: TCPServer | Address) -> trio.SocketStream:
+    """A client of *server*, by its first address."""
+    address = server.addresses[0] if isinstance(server, TCPServer) else server
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        with trio.fail_after(LIMIT):
+            await sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketStream(sock)
+
+
+async def ask(client: trio.SocketStream, question: bytes, size: int | None = None) -> bytes:
+    """Send *question* and wait for an answer of *size* (by default its own) bytes, or the end."""
+    answer = b""
+    with trio.fail_after(LIMIT):
+        await client.send_all(question)
+        while len(answer) < (len(question) if size is None else size):
+            more = await client.receive_some()
+            if not more:
+                break
+            answer += more
+    return answer
+
+
+def is_refused(address: Address) -> bool:
+    """Whether nobody listens there."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(LIMIT)
+        try:
+            sock.connect(address)
+        except ConnectionRefusedError:
+            return True
+        return False
+
+
+async def reset(client: trio.SocketStream) -> None:
+    """Close *client* with a RST instead of a FIN."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await client.aclose()
+
+
+async def echo(stream: SocketStream) -> None:
+    """The handler that needs no introduction."""
+    async for data in stream:
+        await stream.send_all(data)

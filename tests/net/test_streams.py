@@ -1,0 +1,156 @@
+"""The stream that a handler is given."""
+
+from __future__ import annotations
+
+import select
+import socket
+
+import pytest
+import trio
+from trio.testing import check_half_closeable_stream, check_two_way_stream
+
+from trioservice import TCPServer
+from trioservice.net.streams import SocketStream
+
+from .support import LOCAL, connect, echo, eventually, reset, running
+
+ANYBODY = ("nobody", 0)
+
+
+async def tcp_pair() -> tuple[SocketStream, SocketStream]:
+    """Both ends of one TCP connection, each as a stream of ours."""
+    with socket.create_server((LOCAL, 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, peer = listener.accept()
+    return (
+        SocketStream(trio.socket.from_stdlib_socket(one), listener_address(one)),
+        SocketStream(trio.socket.from_stdlib_socket(other), peer),
+    )
+
+
+def listener_address(sock: socket.socket) -> tuple[str, int]:
+    host, port = sock.getpeername()
+    return host, port
+
+
+async def unix_pair() -> tuple[SocketStream, SocketStream]:
+    """Both ends of a pair of sockets, each as a stream of ours."""
+    one, other = trio.socket.socketpair()
+    return SocketStream(one, ANYBODY), SocketStream(other, ANYBODY)
+
+
+async def clogged_pair() -> tuple[SocketStream, SocketStream]:
+    """The same, but nothing more can be sent by the first."""
+    one, other = socket.socketpair()
+    one.setblocking(False)
+    for sock in (one, other):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    while select.select([], [one], [], 0)[1]:
+        one.send(b"x" * 1024)
+    return (
+        SocketStream(trio.socket.from_stdlib_socket(one), ANYBODY),
+        SocketStream(trio.socket.from_stdlib_socket(other), ANYBODY),
+    )
+
+
+async def test_it_keeps_every_promise_of_a_two_way_stream_over_tcp() -> None:
+    """Whatever trio promises of a stream holds for ours, over TCP."""
+    await check_two_way_stream(tcp_pair, None)
+
+
+async def test_it_keeps_every_promise_of_a_half_closeable_stream_even_when_clogged() -> None:
+    """A peer that does not read, and one that ended its half, are dealt with as trio promises."""
+    await check_half_closeable_stream(unix_pair, clogged_pair)
+
+
+async def test_it_knows_both_addresses_of_the_connection() -> None:
+    """`peer` is who is at the other end, `local` is where we are."""
+    one, other = await tcp_pair()
+    async with one, other:
+        assert one.peer == other.local
+        assert other.peer == one.local
+        assert one.local == one.socket.getsockname()
+
+
+async def test_the_peer_is_known_after_it_has_gone() -> None:
+    """Who it was can still be logged after a reset, when the system has forgotten it."""
+    told: list[object] = []
+
+    async def handler(stream: SocketStream) -> None:
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        with pytest.raises(OSError, match="not connected"):
+            stream.socket.getpeername()
+        told.append(stream.peer)
+
+    server = TCPServer(0, handler, host=LOCAL)
+    async with running(server):
+        client = await connect(server)
+        address = client.socket.getsockname()
+        await reset(client)
+        await eventually(lambda: told)
+    assert told == [address]
+
+
+async def test_the_local_address_of_a_closed_stream_is_an_error_and_not_a_lie() -> None:
+    """After the close there is no local address any more."""
+    one, other = await tcp_pair()
+    await one.aclose()
+    await other.aclose()
+    with pytest.raises(OSError, match=r"(?i)bad file descriptor|closed"):
+        _ = one.local
+    assert one.peer[0] == LOCAL
+
+
+async def test_only_its_own_break_counts_as_one() -> None:
+    """A broken connection to somebody else (a database) is no fault of this peer."""
+    one, other = await tcp_pair()
+    await other.aclose()
+    async with one:
+        with pytest.raises(trio.BrokenResourceError) as raised:
+            while True:
+                await one.send_all(b"x" * 10_000)
+    own, foreign = raised.value, trio.BrokenResourceError("the database has gone")
+    assert one.broke_with(own)
+    assert one.broke_with(ExceptionGroup("nursery", [own, ExceptionGroup("inner", [own])]))
+    assert not one.broke_with(foreign)
+    assert not one.broke_with(ExceptionGroup("nursery", [own, foreign]))
+
+
+@pytest.mark.parametrize("how", ["send_all", "wait_send_all_might_not_block", "receive_some", "send_eof"])
+async def test_every_way_to_notice_a_break_is_remembered(how: str) -> None:
+    """Whichever call meets the broken connection, it is the peer's break."""
+    one, other = await tcp_pair()
+    other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    await other.aclose()
+    error = trio.BrokenResourceError("planted")
+
+    class Broken:
+        async def fail(self, *_: object) -> None:
+            raise error
+
+        send_all = wait_send_all_might_not_block = receive_some = send_eof = fail
+
+    async with one:
+        real, one._stream = one._stream, Broken()  # type: ignore[assignment]
+        try:
+            with pytest.raises(trio.BrokenResourceError):
+                await getattr(one, how)(*([b"x"] if how == "send_all" else []))
+        finally:
+            one._stream = real
+        assert one.broke_with(error)
+
+
+async def test_small_answers_leave_at_once() -> None:
+    """Nagle's algorithm is off, so an answer does not wait for the one before to be acknowledged."""
+    server = TCPServer(0, echo, host=LOCAL)
+    options: list[int] = []
+
+    async def handler(stream: SocketStream) -> None:
+        options.append(stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    server = TCPServer(0, handler, host=LOCAL)
+    async with running(server):
+        async with await connect(server) as client:
+            await client.receive_some()
+    assert options == [1]

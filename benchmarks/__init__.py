@@ -1,1 +1,1 @@
-"""Side by side with peers: ``python -m benchmarks``, or ``make bench``."""
+"""Side by side with our peers: ``make bench``, or ``python -m benchmarks``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from unittest import mock
 
 from trioservice.cli.commands import COMMANDS
 from trioservice.cli.main import _parser
@@ -15,13 +16,12 @@ from trioservice.process.exits import Exit
 
 def help_texts() -> str:
     """What ``trioservice --help`` and each command's ``--help`` print."""
-    os.environ["COLUMNS"] = "88"  # argparse asks for the width of the terminal
-    parser = _parser()
-    parts = [_listing("trioservice --help", parser.format_help())]
-    for command in COMMANDS:
-        sub = argparse.ArgumentParser(prog=f"trioservice {command.name}", description=command.description)
-        command.declare(sub)
-        parts += [f"## trioservice {command.name}\n", _listing(f"{sub.prog} --help", sub.format_help())]
+    with mock.patch.dict(os.environ, COLUMNS="88"):  # argparse asks for the width of the terminal
+        parts = [_listing("trioservice --help", _parser().format_help())]
+        for command in COMMANDS:
+            sub = argparse.ArgumentParser(prog=f"trioservice {command.name}", description=command.description)
+            command.declare(sub)
+            parts += [f"## trioservice {command.name}\n", _listing(f"{sub.prog} --help", sub.format_help())]
     return "\n".join(parts)
 
 

@@ -30,6 +30,7 @@ version = release = trioservice.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_title = f"trioservice {version}"
 
 # Lets a link name a heading, as in [the floors](architecture.md#the-floors), and checks that it is there.
 myst_heading_anchors = 4

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import signal
+import threading
+from typing import Any
 
 import pytest
+import trio
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from world import Act, Branch, Leaf, acts, judge, live, trees
+from trio.testing import MockClock
+from world import Act, AtStep, Branch, Leaf, acts, everything, judge, live, trees
+
+from trioservice.service import MultiService, TaskService
 
 EXAMPLES = int(os.environ.get("TRIOSERVICE_EXAMPLES", "400"))
 patient = settings(
     max_examples=EXAMPLES,
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+    ],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 
@@ -58,3 +71,118 @@ def test_the_contract_holds_under_many_requests_at_once(
 ) -> None:
     """Small trees under a hail of requests, with other budgets for the shutdown."""
     check(plan, script, budget)
+
+
+SMALL = Branch(
+    children=(
+        Leaf(start=0.5, bind="ok", cleanup=1.0),
+        Branch(children=(Leaf(drain=1.0, start=1.0), Leaf(bind="ok", drain=9.0)), keep_running=True),
+        Leaf(cleanup_raises=True),
+    ),
+    keep_running=True,
+)
+STOP_AT_TEN = [Act(10.0, "stop all")]
+
+
+@pytest.mark.parametrize("what", ["cancel", "stop"])
+def test_a_tree_can_be_ended_at_every_step_any_of_its_tasks_takes(what: str) -> None:
+    """From the first step to the last: no task, name or socket is left, and no order is ever wrong."""
+    step = 0
+    while True:
+        step += 1
+        at_step = AtStep(step, what)
+        life = live(SMALL, STOP_AT_TEN, at_step=at_step)
+        assert judge(life) == [], f"{what} at step {step}"  # L4 L6 L8 L10 L13 L17 L18
+        if not at_step.done:
+            break
+    assert step > 40  # else the tree has not been lived through
+
+
+def test_a_keyboard_interrupt_at_any_step_stops_the_tree_in_order_and_comes_out_bare() -> None:
+    """Ctrl-C, where nobody handles signals: KeyboardInterrupt leaves main, after everything is gone."""
+    assert sum(_is_interrupted_at(step) for step in range(1, 50)) > 15  # L17
+
+
+def _is_interrupted_at(step: int) -> bool:
+    story: list[str] = []
+
+    async def leaf(name: str, task_status: trio.TaskStatus[None]) -> None:
+        story.append(f"{name} enters")
+        try:
+            await trio.sleep(1)
+            task_status.started()
+            await trio.sleep_forever()
+        finally:
+            story.append(f"{name} leaves")
+
+    root = MultiService(TaskService(leaf, "a"), MultiService(TaskService(leaf, "b"), TaskService(leaf, "c")))
+    at_step = AtStep(step, "interrupt")
+    at_step.deed = lambda: root._run and signal.raise_signal(signal.SIGINT)
+    clock = MockClock(autojump_threshold=0)
+    error: BaseException | None = None
+    try:
+        trio.run(_until_done, root, clock=clock, instruments=[at_step])
+    except KeyboardInterrupt as interrupt:
+        error = interrupt
+    struck = at_step.done and error is not None
+    entered = [line.split()[0] for line in story if line.endswith("enters")]
+    left = [line.split()[0] for line in story if line.endswith("leaves")]
+    assert left == entered[::-1]  # L6
+    assert all(service._run is None for service in everything(root))
+    return struck
+
+
+async def _until_done(root: MultiService) -> None:
+    with trio.move_on_after(100):
+        await root.main()
+
+
+# Python loses an interrupt that strikes in a destructor; then the story ends by itself.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_random_keyboard_interrupts_never_hang_a_tree() -> None:
+    """A real SIGINT at a random instant, in whatever code is running, ends the program in order."""
+    stories = [_interrupted_story(random.Random(seed).uniform(0.0, 0.004)) for seed in range(150)]
+    assert all(story["entered"] == story["left"] for story in stories)
+    assert sum(story["interrupted"] for story in stories) > 100
+
+
+def _interrupted_story(delay: float) -> dict[str, Any]:
+    """Start and stop services for as long as it takes until the interrupt comes."""
+    story: dict[str, Any] = {"entered": 0, "left": 0, "interrupted": False}
+
+    async def leaf(task_status: trio.TaskStatus[None]) -> None:
+        story["entered"] += 1
+        try:
+            task_status.started()
+            await trio.sleep_forever()
+        finally:
+            story["left"] += 1
+
+    async def busy() -> None:
+        killer.start()  # not before trio is up: its own setting up is not what is tried here
+        with trio.fail_after(20):
+            root = MultiService(*(TaskService(leaf) for _ in range(5)), keep_running=True)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(root.main)
+                for _ in range(300):
+                    await root.start_service(TaskService(leaf, name="extra"))
+                    await root["leaf-2"].restart()
+                    await root.remove_service(root["extra"])
+                await root.stop()
+
+    killer = threading.Timer(
+        delay, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    )
+    previous = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        trio.run(busy)
+    except KeyboardInterrupt:
+        story["interrupted"] = True
+    except BaseExceptionGroup as group:
+        story["interrupted"] = group.split(KeyboardInterrupt)[1] is None
+    finally:
+        with contextlib.suppress(KeyboardInterrupt):
+            killer.join()
+        signal.signal(signal.SIGINT, previous)
+    return story

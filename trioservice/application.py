@@ -15,18 +15,20 @@ business of ``trioservice run``, for which an Application is just something with
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import ClassVar
 
 import trio
 
 from .errors import ServiceError, ServicesFailed, report
-from .events import Events, Listener
+from .events import Events, Listener, StopRequested
 from .run import Root, Run
 from .service import MultiService, Service
 
@@ -122,10 +124,21 @@ class Application(MultiService):
             root = Root(
                 self,
                 self._events,
-                bound=None if self.bound is None else lambda: self.bound(self),  # type: ignore[misc]
-                beside=None if signals is None else lambda run: self._obey(signals, run),
+                bound=self._tell_bound,
+                beside=None if signals is None else partial(self._obey, signals),
             )
             await root.main(task_status)
+
+    def _tell_bound(self) -> None:
+        """Call the hook between binding and running, and see that it has done its work."""
+        if self.bound is None:
+            return
+        outcome = self.bound(self)
+        if inspect.isawaitable(outcome):
+            getattr(outcome, "close", lambda: None)()
+            raise TypeError(
+                f"bound= is a plain function, not an async one: {self.bound!r} has not dropped anything"
+            )
 
     # ---- signals
 
@@ -148,7 +161,9 @@ class Application(MultiService):
                 run.ask_stop(reason=self.stop_signal.name)
                 break
         async for number in signals:
-            run.ask_stop(drain=False, reason=signal.Signals(number).name)
+            reason = f"{signal.Signals(number).name} again, so all drains are cut"
+            self.emit(StopRequested(self.path, trio.current_time(), reason))
+            run.ask_stop(drain=False)
             break
         async for number in signals:
             signal.signal(number, signal.SIG_DFL)

@@ -125,7 +125,7 @@ def paths_of(error: BaseException) -> list[str]:
 def failed(path: str, errors: Sequence[Exception]) -> ServicesFailed:
     """Group what went wrong under *path*, with a message that names the culprits."""
     culprits = list(dict.fromkeys(culprit for error in errors for culprit in paths_of(error)))
-    return ServicesFailed(f"{path}: {', '.join(culprits)} failed", errors)
+    return ServicesFailed(f"{path}: {', '.join(culprits or [path])} failed", errors)
 
 
 # ---- telling it to a person ------------------------------------------------------------------

@@ -108,10 +108,12 @@ class DrainCut(Event):
 
     @property
     def level(self) -> int:
-        """Something that had been accepted was not finished."""
-        return logging.WARNING
+        """Something that was in progress was not finished; whoever granted no time at all knew that."""
+        return logging.WARNING if self.seconds else logging.INFO
 
     def __str__(self) -> str:
+        if not self.seconds:
+            return "not drained, as no time was left; what was in progress is cancelled"
         return f"drain cut after {self.seconds:.1f} s; what was still in progress is cancelled"
 
 

@@ -44,7 +44,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -56,7 +56,6 @@ from trio.lowlevel import disable_ki_protection, enable_ki_protection
 from .errors import (
     NotReadyError,
     ServiceError,
-    ServiceStateError,
     StartInterrupted,
     StartTimeoutError,
     failed,
@@ -175,27 +174,37 @@ class Promise:
 
     def __init__(self) -> None:
         self._told = trio.Event()
-        self._errors: list[Exception] = []
-        self._path: str | None = None
+        self._failure: Callable[[], Exception] | None = None
 
     def keep(self) -> None:
         """It is ready."""
         self._told.set()
 
-    def break_(self, path: str, errors: Sequence[BaseException] = ()) -> None:
-        """It did not become ready: it failed with *errors* or, if there are none, was stopped first."""
-        self._path = path
-        self._errors = [error for error in errors if isinstance(error, Exception)]
+    def break_(self, failure: Callable[[], Exception]) -> None:
+        """It did not become ready; *failure* makes what each of those who wait is to be given."""
+        self._failure = failure
         self._told.set()
 
     async def kept(self) -> None:
         """Wait for the outcome; raise if it is not the one that was hoped for."""
         await self._told.wait()
-        if self._path is None:
-            return
-        if self._errors:
-            raise failed(self._path, self._errors)
-        raise StartInterrupted(f"{self._path} was stopped before it was ready")
+        if self._failure is not None:
+            raise self._failure()
+
+
+def interrupted(path: str) -> StartInterrupted:
+    """The answer to whoever awaits the readiness of what was stopped first."""
+    return StartInterrupted(f"{path} was stopped before it was ready")
+
+
+def not_started(run: Run) -> Exception:
+    """Why *run*, which is over, has not become ready: a stop, its errors, or both."""
+    errors = [error for error in run.errors if isinstance(error, Exception)]
+    if not errors:
+        return interrupted(run.path)
+    if run.interrupted:
+        errors.insert(0, interrupted(run.path))
+    return failed(run.path, errors)
 
 
 class Tree:
@@ -306,6 +315,7 @@ class Run:
         self.alone = False  # stopped by itself, not in its parent's order: its errors go to the awaiter
         self.private = False  # started by start_service: until ready, its errors go to that caller
         self.again = False  # to be started anew when it has ended
+        self.interrupted = False  # asked to stop before it was ready, and before anything had failed
         self.doomed = False  # something below it has failed, and the failure is on its way up
         self.leaving = False  # to leave its parent when it has ended
         self.deadline = math.inf  # when its drain is cut
@@ -374,7 +384,7 @@ class Run:
             self._start_limit.cancel()
         self.move(Move.FAIL if self.errors else Move.END if self.stop_asked else Move.FINISH)
         if not self.ready:
-            self.service._break_promise(self.path, self.errors)
+            self.service._break_promise(lambda: not_started(self))
         self.host.watch.has_ended(self)
         self.host.child_ended(self)
         self.gone.set()
@@ -450,6 +460,7 @@ class Run:
         if self.stop_asked:
             return
         self.stop_asked = True
+        self.interrupted = not (self.ready or self.errors or self.doomed)
         if reason is not None:
             self.tree.emit(StopRequested(self.path, trio.current_time(), reason))
         self.move(Move.STOP)
@@ -469,14 +480,19 @@ class Run:
                 self._drain_scope.deadline = deadline
 
     def _begin_stop(self) -> None:
-        # What is not yet ready has nothing that it could finish.
-        if self.ready and self._nursery is not None and self.deadline > trio.current_time():
-            self._nursery.start_soon(self._drain, self._nursery, name=f"{self.path} (drain)")
-        else:
+        # What is not yet ready, or has no drain, has nothing that it could finish.
+        if not self.ready or self._nursery is None:
             self._cancel()
+        elif self.deadline <= trio.current_time():
+            self.tree.emit(DrainCut(self.path, trio.current_time(), 0.0))
+            self._cancel()
+        else:
+            assert self.task is not None
+            begin = partial(self._nursery.start_soon, self._drain, name=f"{self.path} (drain)")
+            self.task.context.copy().run(begin)  # the context of its run, not of whoever asked
 
     @enable_ki_protection
-    async def _drain(self, nursery: trio.Nursery) -> None:
+    async def _drain(self) -> None:
         begun = trio.current_time()
         try:
             with trio.CancelScope(deadline=self.deadline) as self._drain_scope:
@@ -560,7 +576,7 @@ class Branch(Run):
     def end(self) -> None:
         """Also tell those who wait for a child whose turn never came."""
         for child in self.service._children():
-            child._break_promise(f"{self.path}/{child.name}")
+            child._break_promise(partial(interrupted, f"{self.path}/{child.name}"))
         super().end()
 
     def spawn(self, async_fn: Callable[[], Awaitable[None]], name: str | None = None) -> None:
@@ -609,11 +625,6 @@ class Branch(Run):
     def launch(self, child: Service) -> None:
         """Start a run of *child* in this branch."""
         self._finished.discard(child)
-        if child._run is not None:
-            own = f"is running on its own as {child._run.path!r}, so {self.path!r} cannot start it"
-            self.record(flatten(ServiceStateError(own), f"{self.path}/{child.name}"), "starting")
-            self._fail(child.path)
-            return
         run = child._make_run(self)
         run.private = child in self._private
         self._private.discard(child)
@@ -633,7 +644,7 @@ class Branch(Run):
         """Let go of a child that does not run."""
         self.tree.emit(ServiceRemoved(f"{self.path}/{child.name}", trio.current_time()))
         self.service._detach(child)
-        child._break_promise(f"{self.path}/{child.name}")
+        child._break_promise(partial(interrupted, f"{self.path}/{child.name}"))
         self._finished.discard(child)
         self._private.discard(child)
         if child in self.pending:
@@ -740,18 +751,17 @@ class Root:
     def _account_for(self, run: Run) -> None:
         """Raise what has to come out of ``main`` (rules L2, L13, L14, L17)."""
         errors = [error for error in run.errors if isinstance(error, Exception)]
-        if not run.ready and not errors and self._task_status is not trio.TASK_STATUS_IGNORED:
-            errors = [StartInterrupted(f"{run.path} was stopped before it was ready")]
         group = failed(run.path, errors) if errors else None
-        bare = [self._interrupt, *(error for error in run.errors if not isinstance(error, Exception))]
-        for error in bare:
-            if error is not None:
-                error.__context__ = group
-                raise error
+        for bare in (self._interrupt, *run.errors):
+            if bare is not None and not isinstance(bare, Exception):
+                bare.__context__ = group
+                raise bare
         if self._cancelled is not None:
-            if run.errors:
-                raise BaseExceptionGroup(f"{run.path}: cancelled, and failed", [self._cancelled, *errors])
-            raise self._cancelled
+            if group is None:
+                raise self._cancelled
+            raise BaseExceptionGroup(f"{run.path}: cancelled, and failed", [self._cancelled, *errors])
+        if not run.ready and self._task_status is not trio.TASK_STATUS_IGNORED:
+            raise not_started(run)
         if group is not None:
             raise group
 

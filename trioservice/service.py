@@ -16,8 +16,9 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import ClassVar
 
 import trio
@@ -26,7 +27,7 @@ from trio.lowlevel import enable_ki_protection
 from .errors import ServiceStateError, StartInterrupted, TreeError, UnknownServiceError, failed
 from .events import Event, Events
 from .lifecycle import State
-from .run import Branch, Host, Promise, Root, Run, Tree, current_service, walk
+from .run import Branch, Host, Promise, Root, Run, Tree, current_service, interrupted, walk
 
 __all__ = ["MultiService", "Service", "TaskService", "current_service"]
 
@@ -303,10 +304,20 @@ class Service:
         return type(self).__name__
 
     def _require_free(self) -> None:
+        """Refuse a main while another life of this, of what it is in, or of what is in it, goes on."""
         if self._run is not None:
             raise ServiceStateError(f"{self.path!r} is {self._state.value} already; one main at a time")
-        if self._parent is not None and self._parent._run is not None:
-            raise ServiceStateError(f"{self.path!r} belongs to {self._parent.path!r}, which runs it")
+        above = self._parent
+        while above is not None:
+            if above._run is not None:
+                raise ServiceStateError(f"{self.path!r} belongs to {above.path!r}, which runs it")
+            above = above._parent
+        self._require_none_running(f"{self.path!r} cannot run it")
+
+    def _require_none_running(self, consequence: str) -> None:
+        for part in walk(self):
+            if part._run is not None:
+                raise ServiceStateError(f"{part.path!r} runs on its own, so {consequence}; stop it first")
 
     def _running_parent(self, what: str) -> Branch:
         host = self._parent._run if self._parent is not None else None
@@ -355,9 +366,9 @@ class Service:
             self._promise.keep()
             self._promise = None
 
-    def _break_promise(self, path: str, errors: Sequence[BaseException] = ()) -> None:
+    def _break_promise(self, failure: Callable[[], Exception]) -> None:
         if self._promise is not None:
-            self._promise.break_(path, errors)
+            self._promise.break_(failure)
             self._promise = None
 
 
@@ -581,10 +592,7 @@ class MultiService(Service):
             raise TreeError(f"{self.path!r} is {child.name!r} or below it, so it cannot be its parent")
         if self._run is not None and self._run.stop_asked:
             raise ServiceStateError(f"{self.path!r} is stopping and takes no children")
-        if child._run is not None:
-            raise ServiceStateError(
-                f"{child.path!r} runs on its own; stop it before adding it to {self.path!r}"
-            )
+        child._require_none_running(f"{child.name!r} cannot be added to {self.path!r}")
         name = child.name
         if child._given_name is None:
             name = next(free for free in _numbered(name) if free not in self._by_name)
@@ -608,7 +616,7 @@ class MultiService(Service):
             self._run.forget(child)
         else:
             self._detach(child)
-            child._break_promise(path)
+            child._break_promise(partial(interrupted, path))
         if tree is None:
             await trio.lowlevel.checkpoint()
             return

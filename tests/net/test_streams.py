@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import select
 import socket
+from contextlib import suppress
 
 import pytest
 import trio
@@ -12,7 +12,7 @@ from trio.testing import check_half_closeable_stream, check_two_way_stream
 from trioservice import TCPServer
 from trioservice.net.streams import SocketStream
 
-from .support import LOCAL, connect, echo, eventually, reset, running
+from .support import LOCAL, connect, eventually, reset, running
 
 ANYBODY = ("nobody", 0)
 
@@ -23,12 +23,12 @@ async def tcp_pair() -> tuple[SocketStream, SocketStream]:
         one = socket.create_connection(listener.getsockname())
         other, peer = listener.accept()
     return (
-        SocketStream(trio.socket.from_stdlib_socket(one), listener_address(one)),
+        SocketStream(trio.socket.from_stdlib_socket(one), peer_of(one)),
         SocketStream(trio.socket.from_stdlib_socket(other), peer),
     )
 
 
-def listener_address(sock: socket.socket) -> tuple[str, int]:
+def peer_of(sock: socket.socket) -> tuple[str, int]:
     host, port = sock.getpeername()
     return host, port
 
@@ -40,13 +40,15 @@ async def unix_pair() -> tuple[SocketStream, SocketStream]:
 
 
 async def clogged_pair() -> tuple[SocketStream, SocketStream]:
-    """The same, but nothing more can be sent by the first."""
+    """The same, but nothing more can be sent by either."""
     one, other = socket.socketpair()
-    one.setblocking(False)
     for sock in (one, other):
+        sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    while select.select([], [one], [], 0)[1]:
-        one.send(b"x" * 1024)
+        for size in (1024, 1):
+            with suppress(BlockingIOError):
+                while True:
+                    sock.send(b"x" * size)
     return (
         SocketStream(trio.socket.from_stdlib_socket(one), ANYBODY),
         SocketStream(trio.socket.from_stdlib_socket(other), ANYBODY),
@@ -143,7 +145,6 @@ async def test_every_way_to_notice_a_break_is_remembered(how: str) -> None:
 
 async def test_small_answers_leave_at_once() -> None:
     """Nagle's algorithm is off, so an answer does not wait for the one before to be acknowledged."""
-    server = TCPServer(0, echo, host=LOCAL)
     options: list[int] = []
 
     async def handler(stream: SocketStream) -> None:

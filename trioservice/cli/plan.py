@@ -30,7 +30,9 @@ def _facts(service: Service) -> Iterator[str]:
     if isinstance(service, TCPServer):
         host = "all interfaces" if service.host is None else service.host
         yield f"port {service.port or 'chosen by the system'} on {host}"
-    if service._drains or (isinstance(service, MultiService) and service.drain_timeout < math.inf):
+    if service.drain_timeout < math.inf and (service._drains or isinstance(service, MultiService)):
         yield f"drains for up to {service.drain_timeout:g} s"
+    elif service._drains:
+        yield "drains without a limit of its own"
     if service.start_timeout is not None:
         yield f"ready within {service.start_timeout:g} s"

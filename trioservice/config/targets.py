@@ -34,6 +34,8 @@ __all__ = ["Fault", "TargetError", "load"]
 
 T = TypeVar("T")
 
+_ABSENT = object()
+
 
 class Fault(enum.Enum):
     """What is wrong with a target."""
@@ -177,15 +179,15 @@ def _load_attribute(target: str) -> object:
     sys.path.insert(0, "")  # as `python -m` does: what stands in the present folder is importable
     found: object = _calling_theirs(partial(_import, module_name), f"importing {module_name}")
     for attribute in attributes.split("."):
-        if not hasattr(found, attribute):
-            inside = getattr(found, "__dict__", {})
+        inside = getattr(found, "__dict__", {})
+        found = _calling_theirs(partial(getattr, found, attribute, _ABSENT), f"looking up {target}")
+        if found is _ABSENT:
             names = ", ".join(name for name, value in inside.items() if isinstance(value, Service))
             raise TargetError(
                 f"{module_name!r} has no attribute {attribute!r}",
                 hint=f"its services are: {names}" if names else "there is no service in it",
                 fault=Fault.MISSING,
             )
-        found = getattr(found, attribute)
     return found
 
 

@@ -185,8 +185,8 @@ def _explained(error: OSError, address: Address) -> CannotListenError:
             "names it); stop it or choose another port"
         ),
         errno.EACCES: (
-            "ports below 1024 are privileged; choose a higher one, start as root and give a uid to become, "
-            "or grant CAP_NET_BIND_SERVICE"
+            "ports below 1024 are privileged; choose a higher one, or grant CAP_NET_BIND_SERVICE "
+            "(systemd: AmbientCapabilities=)"
         ),
         errno.EADDRNOTAVAIL: f"{host} is no address of this machine; `ip address` lists those it has",
     }

@@ -239,7 +239,7 @@ class TCPServer(Service):
         """One connection, whose errors end nothing else."""
         stream = SocketStream(sock, peer)
         try:
-            async with stream:
+            with sock:  # not `async with stream`, whose checkpoint may put Cancelled in the error's place
                 await self._handler(stream)
         except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this connection only
             self._tell_failure(stream, error)

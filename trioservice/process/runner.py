@@ -55,6 +55,12 @@ def run(application: Application) -> Exit:
     return Exit.OK
 
 
+def _report_context(error: BaseException) -> None:
+    """What else went wrong: of an interrupt and an exit, the errors of others are the context (rule L17)."""
+    if isinstance(error.__context__, ServicesFailed):
+        sys.stderr.write(report(error.__context__.exceptions))
+
+
 def _why_not_started(failure: ServicesFailed) -> Exit:
     forbidden = any(
         isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM)

@@ -1,0 +1,231 @@
+"""From argv to a command, and from its errors to one line, a hint and an exit status."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trioservice import __version__
+from trioservice.cli import main
+from trioservice.process.exits import Exit
+
+Cli = Callable[..., tuple[int, str, str]]
+
+APP = "import trio\nfrom trioservice import *\n"
+
+
+@pytest.fixture(autouse=True)
+def _import_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = dict(sys.modules)
+    yield
+    for name in sys.modules.keys() - before.keys():
+        del sys.modules[name]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Call the command line: its status, its standard output and its standard error."""
+
+    def cli(*argv: str) -> tuple[int, str, str]:
+        try:
+            status = main(argv)
+        except SystemExit as exit:
+            status = int(exit.code or 0)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return cli
+
+
+def is_one_line_and_a_hint(err: str) -> bool:
+    """Whether that, and nothing else, is what the person at the keyboard got to see."""
+    return re.fullmatch(r"trioservice: [^\n]+\n  hint: [^\n]+\n", err) is not None
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["dance"], "invalid choice: 'dance'"),
+        (["run"], "required: TARGET"),
+        (["plan"], "required: TARGET"),
+        (["run", "--loud", "app.tac"], "unrecognized arguments: --loud"),
+        (["--loud"], "unrecognized arguments: --loud"),
+        (["--vers"], "unrecognized arguments: --vers"),
+        (["run", "one.tac", "two.tac"], "unrecognized arguments: two.tac"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_a_hint_and_status_64(cli: Cli, argv: list[str], said: str) -> None:
+    """What is wrong, and where the right ones are listed."""
+    status, out, err = cli(*argv)
+    assert status == Exit.USAGE == 64
+    assert is_one_line_and_a_hint(err)
+    assert said in err
+    assert "--help` lists" in err
+    assert out == ""
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        (None, 66, "no such file: app.tac"),
+        ("x = = 1", 65, "app.tac, line 1: invalid syntax"),
+        ("x = 1", 65, "no `application` in app.tac"),
+        ("application = 7", 65, "`application` in app.tac is no service but int: 7"),
+        ("async def application(): pass", 65, "is no service but coroutine"),
+    ],
+    ids=["no file", "syntax", "no application", "wrong type", "async factory"],
+)
+def test_a_target_that_is_none_is_one_line_a_hint_and_its_status(
+    cli: Cli, command: str, content: str | None, status: int, said: str
+) -> None:
+    """Each mistake has its own status, the same for each command."""
+    if content is not None:
+        Path("app.tac").write_text(content)
+    assert (got := cli(command, "app.tac"))[0] == status
+    assert got[1] == ""
+    assert is_one_line_and_a_hint(got[2])
+    assert said in got[2]
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_target_that_raises_is_the_users_traceback_one_line_a_hint_and_status_70(cli: Cli, command: str) -> None:
+    """The traceback has the user's frames only, and comes first, so that the summary stands last."""
+    Path("app.tac").write_text("def f():\n    1 / 0\nf()\n")
+    status, out, err = cli(command, "app.tac")
+    assert status == Exit.LOAD_FAILED == 70
+    assert out == ""
+    trace, _, rest = err.partition("trioservice: ")
+    assert trace.splitlines() == [
+        "Traceback (most recent call last):",
+        f'  File "{Path("app.tac").resolve()}", line 3, in <module>',
+        "    f()",
+        f'  File "{Path("app.tac").resolve()}", line 2, in f',
+        *(["    1 / 0"] + ["    ~~^~~"] * ("~~^~~" in trace)),
+        "ZeroDivisionError: division by zero",
+    ]
+    assert rest.startswith("ZeroDivisionError while loading app.tac: division by zero\n  hint: ")
+
+
+def test_a_module_or_attribute_that_is_missing_is_status_66(cli: Cli) -> None:
+    """So a supervisor can be told not to try again."""
+    for target in ("nowhere_at_all:app", "os:nothing_like_it", "os:"):
+        status, _, err = cli("run", target)
+        assert status == Exit.NO_INPUT == 66
+        assert is_one_line_and_a_hint(err)
+
+
+def test_without_a_command_it_helps(cli: Cli) -> None:
+    """Whoever types the name alone wants to know what there is."""
+    assert cli() == cli("--help")
+
+
+def test_help_lists_the_commands_and_the_exit_statuses(cli: Cli) -> None:
+    """What a supervisor's unit file needs stands there."""
+    status, out, err = cli("--help")
+    assert (status, err) == (0, "")
+    assert re.search(r"^ +run +run an application", out, re.MULTILINE)
+    assert re.search(r"^ +plan +show an application's tree", out, re.MULTILINE)
+    for exit in Exit:
+        assert re.search(rf"^ +{exit:d}  {re.escape(exit.meaning)}$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("command", "said"), [("run", "Ctrl-C or SIGTERM stops"), ("plan", "Nothing is started")])
+def test_help_of_a_command_tells_its_arguments(cli: Cli, command: str, said: str) -> None:
+    """What it does, and what TARGET is."""
+    status, out, _ = cli(command, "--help")
+    assert status == 0
+    assert said in " ".join(out.split())
+    assert "TARGET" in out
+    assert "package.module:attribute" in out
+
+
+def test_version_is_the_packages(cli: Cli) -> None:
+    """What to write into a bug report."""
+    assert cli("--version") == (0, f"trioservice {__version__}\n", "")
+
+
+def test_an_application_that_finishes_is_status_0(cli: Cli) -> None:
+    """All services have done their work."""
+    Path("app.tac").write_text(APP + "application = Application('app', TaskService(trio.sleep, 0))")
+    status, out, _ = cli("run", "app.tac")
+    assert (status, out) == (0, "")
+
+
+def test_an_application_whose_service_fails_is_status_1_and_one_report(cli: Cli) -> None:
+    """The report begins with the service's path, and is the user's own traceback."""
+    Path("app.tac").write_text(
+        APP + "async def work():\n    await trio.sleep(0)\n    raise ValueError('no')\n"
+        "application = Application('app', MultiService(TaskService(work), name='back'))"
+    )
+    status, out, err = cli("run", "app.tac")
+    assert (status, out) == (Exit.FAILED, "")
+    assert re.search(r"^app/back/work failed\n  Traceback", err, re.MULTILINE)
+    assert "line 5, in work" in err
+    assert err.endswith("ValueError: no\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        ("raise ValueError('no')", 69),
+        ("return", 69),
+        ("raise PermissionError(13, 'Permission denied')", 77),
+        ("raise PermissionError(1, 'Operation not permitted')", 77),
+        ("import sys; sys.exit(9)", 9),
+    ],
+)
+def test_an_application_that_does_not_become_ready_is_status_69_or_77(cli: Cli, fault: str, status: int) -> None:
+    """Whether it failed early or late, and for want of a right, can be told from the status."""
+    Path("app.tac").write_text(
+        APP + f"async def work(task_status):\n    {fault}\napplication = Application('app', TaskService(work))"
+    )
+    assert cli("run", "app.tac")[0] == status
+
+
+def test_a_port_in_use_is_status_69_with_path_and_hint(cli: Cli) -> None:
+    """Who starts it twice is told so."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        Path("app.tac").write_text(
+            APP + f"application = Application('app', TCPServer({port}, print, host='127.0.0.1', name='srv'))"
+        )
+        status, _, err = cli("run", "app.tac")
+    assert status == Exit.START_FAILED == 69
+    assert re.search(rf"^app/srv: cannot listen on 127.0.0.1:{port}: Address already in use; .*", err, re.MULTILINE)
+    assert "choose another port" in err
+    assert "Traceback" not in err
+
+
+def test_an_application_that_cannot_drop_its_privileges_is_status_69_and_one_line(cli: Cli) -> None:
+    """A uid without somebody to change to it is never silently root."""
+    Path("app.tac").write_text(APP + "application = Application('app', Service(), uid='nobody')")
+    status, _, err = cli("run", "app.tac")
+    assert status == Exit.START_FAILED  # L18
+    assert re.fullmatch(r"trioservice: 'app' is to run as uid='nobody'[^\n]+\n", err)
+
+
+def test_python_m_trioservice_is_the_same() -> None:
+    """Where no script directory is on the PATH, Python itself will do."""
+    got = subprocess.run([sys.executable, "-m", "trioservice", "--version"], capture_output=True, text=True, timeout=30)
+    assert (got.returncode, got.stdout, got.stderr) == (0, f"trioservice {__version__}\n", "")
+    got = subprocess.run([sys.executable, "-m", "trioservice", "dance"], capture_output=True, text=True, timeout=30)
+    assert got.returncode == Exit.USAGE
+    assert is_one_line_and_a_hint(got.stderr)
+
+
+def test_the_command_line_is_read_from_the_process_where_none_is_given(
+    monkeypatch: pytest.MonkeyPatch, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`main()` is what the installed script calls."""
+    monkeypatch.setattr(sys, "argv", ["trioservice", "plan", "nothing.tac"])
+    assert main() == Exit.NO_INPUT
+    assert "no such file: nothing.tac" in capsys.readouterr().err

@@ -1,0 +1,196 @@
+"""The order of a life: log, run, say what went wrong, answer with a status."""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import trio
+
+from trioservice import Application, Service, TaskService
+from trioservice.process import runner
+from trioservice.process.exits import Exit
+from trioservice.process.runner import Farewell, run
+
+
+async def fail(message: str = "no") -> None:
+    """A service that fails after it has become ready."""
+    await trio.lowlevel.checkpoint()
+    raise ValueError(message)
+
+
+class Stumbling(Service):
+    """One that fails while it is being stopped."""
+
+    async def run(self, task_status: trio.TaskStatus[object]) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise LookupError("while cleaning up")
+
+
+async def exit_with(end: BaseException) -> None:
+    await trio.lowlevel.checkpoint()
+    raise end
+
+
+def test_an_application_that_finishes_is_ok(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to say."""
+    assert run(Application("app", TaskService(trio.sleep, 0))) is Exit.OK
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_failure_after_the_start_is_failed_and_one_report(capsys: pytest.CaptureFixture[str]) -> None:
+    """Path first, the user's own frames, no nest of groups."""
+    assert run(Application("app", TaskService(fail))) is Exit.FAILED
+    err = capsys.readouterr().err
+    assert err.startswith("app/fail failed\n  Traceback (most recent call last):\n")
+    assert err.endswith("  ValueError: no\n")
+    assert "Exception Group" not in err
+    assert "trioservice/run.py" not in err
+    assert "site-packages/trio" not in err
+
+
+def test_two_failures_are_two_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    """None is lost, and each stands under its own path."""
+    assert run(Application("app", Stumbling(name="pool"), TaskService(fail))) is Exit.FAILED
+    err = capsys.readouterr().err
+    assert [line for line in err.splitlines() if line.endswith(" failed")] == [  # L13
+        "app/fail failed",
+        "app/pool failed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ValueError("no"), Exit.START_FAILED),
+        (OSError(errno.EADDRINUSE, "in use"), Exit.START_FAILED),
+        (OSError(errno.EACCES, "denied"), Exit.NO_PERMISSION),
+        (OSError(errno.EPERM, "not permitted"), Exit.NO_PERMISSION),
+    ],
+)
+@pytest.mark.parametrize("phase", ["binding", "starting"])
+def test_a_failure_before_the_end_of_the_start_is_told_apart(error: OSError, status: Exit, phase: str) -> None:
+    """A supervisor may try again, or not, according to the status."""
+
+    class Early(Service):
+        async def privileged_start(self, stack: AsyncExitStack) -> None:
+            if phase == "binding":
+                raise error
+
+        async def run(self, task_status: trio.TaskStatus[object]) -> None:
+            raise error
+
+    assert run(Application("app", Early())) is status
+
+
+def test_an_application_can_be_run_again_and_is_judged_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    """That it was ready the last time says nothing about this time."""
+    errors: list[Exception | None] = [None, ValueError("no")]
+
+    class Fickle(Service):
+        async def run(self, task_status: trio.TaskStatus[object]) -> None:
+            if error := errors.pop(0):
+                raise error
+            task_status.started()
+
+    app = Application("app", Fickle())
+    assert run(app) is Exit.OK
+    assert run(app) is Exit.START_FAILED
+
+
+def test_what_the_application_itself_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback for what is a sentence already."""
+    assert run(Application("app", gid="nogroup")) is Exit.START_FAILED  # L18
+    err = capsys.readouterr().err
+    assert err.startswith("trioservice: 'app' is to run as uid=None, gid='nogroup', but")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_ok_and_remembered(number: signal.Signals) -> None:
+    """The status is that of an orderly end; which signal it was is up to the caller to act on."""
+
+    async def send() -> None:
+        os.kill(os.getpid(), number)
+        await trio.sleep_forever()
+
+    app = Application("app", TaskService(send))
+    assert run(app) is Exit.OK
+    assert app.stop_signal is number
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(9)])
+def test_what_ends_the_process_comes_out_bare_and_other_errors_are_reported(
+    capsys: pytest.CaptureFixture[str], end: BaseException
+) -> None:
+    """`sys.exit` in a service decides the status, and what else went wrong is still told."""
+    app = Application("app", Stumbling(name="pool"), TaskService(exit_with, end))
+    with pytest.raises(type(end)) as raised:
+        run(app)
+    assert raised.value is end  # L17
+    err = capsys.readouterr().err
+    assert err.startswith("app/pool failed\n")  # L13
+    assert "LookupError: while cleaning up" in err
+
+
+class Exits:
+    """Stands in for what the process would do at its end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.registered: list[Callable[[], object]] = []
+        self.done: list[Any] = []
+        monkeypatch.setattr(atexit, "register", self.registered.append)
+        monkeypatch.setattr(runner.logging, "shutdown", lambda: self.done.append("logs are closed"))
+        monkeypatch.setattr(signal, "signal", lambda *args: self.done.append(args))
+        monkeypatch.setattr(os, "kill", lambda *args: self.done.append(args))
+
+
+def test_a_farewell_dies_of_the_signal_after_all_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the logs, then the default action of the signal, then the signal."""
+    exits = Exits(monkeypatch)
+    farewell = Farewell()
+    (say,) = exits.registered
+    farewell.signal = signal.SIGTERM
+    say()
+    assert exits.done == ["logs are closed", (signal.SIGTERM, signal.SIG_DFL), (os.getpid(), signal.SIGTERM)]
+
+
+def test_a_farewell_without_a_signal_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary end is left alone."""
+    exits = Exits(monkeypatch)
+    Farewell()
+    exits.registered[0]()
+    assert exits.done == []
+
+
+class BrokenPipe:
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+class Closed:
+    def flush(self) -> None:
+        raise ValueError("I/O operation on closed file")
+
+
+@pytest.mark.parametrize("stream", [None, BrokenPipe(), Closed()], ids=["none", "broken pipe", "closed"])
+def test_a_farewell_does_not_stumble_over_a_lost_terminal(monkeypatch: pytest.MonkeyPatch, stream: object) -> None:
+    """A process whose output nobody reads any more still dies of its signal."""
+    exits = Exits(monkeypatch)
+    farewell = Farewell()
+    farewell.signal = signal.SIGTERM
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        patch.setattr(sys, "stderr", stream)
+        exits.registered[0]()
+    assert exits.done[-1] == (os.getpid(), signal.SIGTERM)

@@ -1,0 +1,396 @@
+"""What the documentation says is so: its listings run, its outputs are real, its links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from socket import create_connection, create_server
+
+import pytest
+
+import trioservice
+from trioservice.cli import main as command
+from trioservice.lifecycle import MOVES
+from trioservice.process.exits import Exit
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+TUTORIAL = DOCS / "tutorial" / "code"
+HOWTO = DOCS / "howto" / "code"
+FRONT_PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES = [page for page in DOCS.rglob("*.md") if "_build" not in page.parts]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# ---- running listings
+
+# `trioservice run FILE`, but on free ports, so that tests neither wait for nor disturb anybody.
+_RUN_ON_FREE_PORTS = """
+import signal, sys
+from trioservice import MultiService, TCPServer
+from trioservice.config.targets import load
+from trioservice.process.runner import Farewell, run
+
+def free(service):
+    if isinstance(service, TCPServer):
+        service.port = 0
+    for child in service if isinstance(service, MultiService) else ():
+        free(child)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ours may have been started to ignore it
+farewell = Farewell()
+application = load(sys.argv[1])
+free(application)
+status = run(application)
+if status == 0:
+    farewell.signal = application.stop_signal
+sys.exit(status)
+"""
+_ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def run(*command_line: str | Path, cwd: Path = ROOT, stderr: int = subprocess.STDOUT) -> tuple[int, str]:
+    """Exit status and output of a Python command line."""
+    done = subprocess.run(
+        [sys.executable, *map(str, command_line)],
+        cwd=cwd,
+        env=_ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        encoding="utf-8",
+        timeout=60,
+    )
+    return done.returncode, done.stdout
+
+
+class Running:
+    """An application file that runs in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.port = 0
+        self.log = ""
+
+    def read_until(self, end: str) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.log += line
+            if found := re.search(r"listening on 127\.0\.0\.1:(\d+)", line):
+                self.port = int(found[1])
+            if end in line:
+                return
+        raise AssertionError(f"{end!r} never came:\n{self.log}")
+
+    def ask(self, question: bytes) -> str:
+        with create_connection(("127.0.0.1", self.port), timeout=10) as sock:
+            sock.sendall(question)
+            return sock.recv(1000).decode()
+
+    def interrupt(self) -> tuple[int, str]:
+        """Press Ctrl-C; exit status, and what was logged from then on."""
+        self._process.send_signal(signal.SIGINT)
+        rest, _ = self._process.communicate(timeout=30)
+        return self._process.returncode, rest
+
+
+@contextmanager
+def running(path: Path, ready: str) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _RUN_ON_FREE_PORTS, path.name],
+        cwd=path.parent,
+        env=_ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+    try:
+        it = Running(process)
+        it.read_until(f"{ready}: running, after")
+        yield it
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def same(output: str) -> str:
+    """*output* without what differs from run to run: numbers and folders."""
+    output = re.sub(r'File "[^"]*?([^/"]+)"', r'File "\1"', output)
+    output = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ ", "", output)
+    return re.sub(r"\d+(\.\d+)?( ms| s)?(?![\d.])", "N", output).strip()
+
+
+def shown(path: Path) -> str:
+    """What a page shows as the output of a command; the command itself is on the first line."""
+    _, _, output = path.read_text(encoding="utf-8").partition("\n")
+    return same(output)
+
+
+def block(text: str, language: str, containing: str) -> str:
+    """The fenced block of *text* in which *containing* stands."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    [found] = [found for found in blocks if containing in found]
+    return str(found)
+
+
+# ---- the listings, each with the test that runs it
+
+
+@pytest.mark.real
+def test_the_echo_starts_answers_and_stops_as_shown() -> None:
+    with running(ROOT / "examples" / "01_echo.tac", "echo") as echo:
+        assert echo.ask(b"hello") == "hello"
+        status, stopped = echo.interrupt()
+
+    assert same(echo.log) == shown(TUTORIAL / "echo.out")
+    assert same(stopped) == shown(TUTORIAL / "echo.stop.out")
+    assert status == -signal.SIGINT
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "file",
+    [TUTORIAL / "thermometer.py", TUTORIAL / "outbox.py", HOWTO / "embedded.py"],
+    ids=lambda file: file.name,
+)
+def test_a_program_prints_what_its_page_shows(file: Path) -> None:
+    status, output = run(file.name, cwd=file.parent, stderr=subprocess.DEVNULL)
+
+    assert same(output) == shown(file.with_suffix(".out"))
+    assert status == 0
+
+
+@pytest.mark.real
+def test_the_weather_starts_answers_and_stops_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    file = TUTORIAL / "weather.tac"
+
+    with running(file, "weather") as weather:
+        assert same(weather.ask(b"")) == "N indoors, N outdoors"
+        status, stopped = weather.interrupt()
+
+    assert same(weather.log) == shown(file.with_suffix(".out"))
+    assert same(stopped) == shown(file.with_suffix(".stop.out"))
+    assert status == -signal.SIGINT
+    assert command(["plan", str(file)]) == 0
+    assert same(capsys.readouterr().out) == shown(file.with_suffix(".plan.out"))
+
+
+@pytest.mark.real
+def test_the_unplugged_thermometer_fails_as_shown() -> None:
+    file = TUTORIAL / "unplugged.tac"
+
+    status, output = run("-m", "trioservice", "run", file.name, cwd=file.parent)
+
+    assert same(output) == shown(file.with_suffix(".out"))
+    assert status == Exit.FAILED
+
+
+@pytest.mark.real
+def test_the_line_server_shouts_and_refuses() -> None:
+    with running(HOWTO / "lines.tac", "lines") as lines:
+        assert lines.ask(b"hello\r\nyou\n").startswith("HELLO\n")
+        assert lines.ask(b"x" * 1001) == ""
+        lines.read_until("ValueError: a line of more than 1000 bytes")
+        assert lines.ask(b"still here\n") == "STILL HERE\n"
+        _, log = lines.interrupt()
+
+    assert re.search(r"lines/shout: hello 127\.0\.0\.1, port \d+", lines.log + log)
+
+
+@pytest.mark.real
+def test_a_port_in_use_is_told_as_shown() -> None:
+    with ExitStack() as stack:
+        with suppress(OSError):  # it is taken already, which is as good
+            stack.enter_context(create_server(("127.0.0.1", 7004)))
+        status, output = run("-m", "trioservice", "run", "lines.tac", cwd=HOWTO)
+
+    assert same(output) == shown(HOWTO / "port-in-use.out")
+    assert status == Exit.START_FAILED
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("line", ["plan examples/02_front_and_back.tac", "run nope.tac"])
+def test_the_commands_of_the_howto_print_what_it_shows(line: str) -> None:
+    page = (DOCS / "howto" / "run-an-application-file.md").read_text(encoding="utf-8")
+
+    _, output = run("-m", "trioservice", *line.split())
+
+    assert block(page, "console", line) == f"$ trioservice {line}\n{output}"
+
+
+@pytest.mark.real
+def test_the_tests_of_the_howto_pass() -> None:
+    status, output = run("-m", "pytest", "-q", HOWTO / "test_outbox.py")
+
+    assert "3 passed" in output
+    assert status == 0
+
+
+def test_no_listing_is_left_out() -> None:
+    included = {
+        (page.parent / name).resolve()
+        for page in PAGES
+        for name in re.findall(r"\{literalinclude\} (\S+)", page.read_text(encoding="utf-8"))
+    }
+    run_above = {
+        ROOT / "examples" / "01_echo.tac",
+        *(TUTORIAL / name for name in ("thermometer.py", "weather.tac", "outbox.py", "unplugged.tac")),
+        *(HOWTO / name for name in ("lines.tac", "embedded.py", "test_outbox.py")),
+    }
+
+    assert run_above == {file for file in included if file.suffix in (".py", ".tac")}
+    assert all(file.is_file() for file in included)
+
+
+# ---- the README
+
+
+@pytest.mark.real
+def test_the_readme_s_first_program_is_the_tree_it_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "shop.tac"
+    file.write_text(block(README, "python", "# shop.tac"), encoding="utf-8")
+
+    assert command(["plan", str(file)]) == 0
+    assert block(README, "text", "└─ front") == capsys.readouterr().out
+    with running(file, "shop") as shop:
+        assert shop.ask(b"apples\n") == "3 apples\n"
+        assert shop.ask(b"plums\n") == ""
+        shop.read_until("KeyError: 'plums'")
+        assert shop.ask(b"pears\n") == "5 pears\n"
+        _, stopped = shop.interrupt()
+
+    log = same(block(README, "text", "shop/back/stock: running"))
+    started = "\n".join(shop.log.partition("ERROR")[0].splitlines()[:-1])
+    assert log.startswith(same(started))
+    assert log.endswith(same(stopped))
+
+
+@pytest.mark.real
+def test_the_readme_s_report_is_real(tmp_path: Path) -> None:
+    file = tmp_path / "closing.py"
+    file.write_text(block(README, "python", "# closing.py"), encoding="utf-8")
+
+    status, output = run(file.name, cwd=tmp_path)
+
+    report = block(README, "text", "KeyError: 'plums'")
+    assert same(report) == same(output)
+    assert re.findall(r"line \d+", report) == re.findall(r"line \d+", output)
+    assert status == 1
+
+
+# ---- links and names
+
+
+@pytest.mark.parametrize("page", FRONT_PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+
+    assert not missing
+
+
+def test_the_contract_has_all_its_rules() -> None:
+    contract = (DOCS / "explanation" / "lifecycle.md").read_text(encoding="utf-8")
+
+    rules = re.findall(r"^### (L\d+)\. ", contract, re.MULTILINE)
+
+    assert rules == [f"L{number}" for number in range(1, 22)]
+
+
+def test_the_reference_has_every_everyday_name() -> None:
+    overview = (DOCS / "reference" / "index.md").read_text(encoding="utf-8")
+
+    assert set(trioservice.__all__) <= set(re.findall(r"`(\w+)`", overview))
+
+
+def test_the_reference_has_every_module_it_promises() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md"))
+    documented = re.findall(r"automodule:: (\S+)", pages)
+
+    for name in trioservice.__all__:
+        home = getattr(trioservice, name).__module__
+        assert home in documented or name == "current_service"
+    for module in documented:
+        importlib.import_module(module)
+
+
+def test_the_floors_are_those_that_are_checked() -> None:
+    drawn = block((DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8"), "text", "__main__")
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+
+    assert drawn.split("\n")[:-1] == checked["contracts"][0]["layers"]
+
+
+def test_what_the_architecture_names_is_there() -> None:
+    architecture = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    files = re.findall(r"`([\w/]+\.py)`", architecture)
+    places = re.findall(r"`([\w/]+\.py)`(?:, | \()`([\w.]+)`", architecture)
+    methods = re.findall(r"`([A-Z]\w+)\.(\w+)`", architecture)
+    package = ROOT / "trioservice"
+    code = "".join(file.read_text(encoding="utf-8") for file in package.rglob("*.py"))
+
+    assert len(places) >= 5
+    assert not [file for file in files if not (package / file).is_file()]
+    for file, name in places:
+        assert f" {name.rpartition('.')[2]}(" in (package / file).read_text(encoding="utf-8"), name
+    for owner, name in methods:
+        assert f"class {owner}" in code, owner
+        assert f"def {name}(" in code, name
+
+
+# ---- what is made from the code
+
+
+@pytest.fixture
+def made_from_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    monkeypatch.syspath_prepend(str(DOCS))
+    modules = {name: importlib.import_module(name) for name in ("diagrams", "command_line")}
+    yield {
+        "states": modules["diagrams"].states(),
+        "order": modules["diagrams"].order(),
+        "help": modules["command_line"].help_texts(),
+        "exits": modules["command_line"].exit_statuses(),
+    }
+    for name in modules:
+        del sys.modules[name]
+
+
+def test_each_move_of_the_table_is_an_arrow(made_from_code: dict[str, str]) -> None:
+    arrows = re.findall(r'class="move" data-move="(\w+) (\w+) (\w+)"', made_from_code["states"])
+    states = re.findall(r'class="state" data-state="(\w+)"', made_from_code["states"])
+
+    assert sorted(arrows) == sorted((old, move, new) for (old, move), new in MOVES.items())
+    assert states == list(trioservice.State)
+
+
+def test_the_picture_of_the_order_shows_a_start_and_its_reverse(made_from_code: dict[str, str]) -> None:
+    names = re.findall(r'text-anchor="start"[^>]*font-weight="600"[^>]*>(\w+)<', made_from_code["order"])
+
+    assert names == ["shop", "back", "stock", "restock", "front"]
+    for state in ("starting", "running", "stopping"):
+        assert made_from_code["order"].count(f'class="{state}"') == 5
+
+
+def test_the_command_line_is_documented_as_it_is(made_from_code: dict[str, str]) -> None:
+    for status in Exit:
+        assert f"| {status:d} | `{status.name}` | {status.meaning} |" in made_from_code["exits"]
+    for name in ("run", "plan"):
+        assert f"## trioservice {name}" in made_from_code["help"]
+
+
+def test_the_listings_of_programs_do_nothing_when_imported() -> None:
+    for file in (TUTORIAL / "thermometer.py", TUTORIAL / "outbox.py", HOWTO / "embedded.py"):
+        runpy.run_path(str(file))

@@ -1,0 +1,281 @@
+"""The house keeps its own promises: what CONTRIBUTING asks of a change is asked here, of everything.
+
+Each test names all offenders at once, and says what to do instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOUSE = Path(__file__).parents[1]
+SOURCES = sorted((HOUSE / "trioservice").rglob("*.py"))
+EXAMPLES = sorted(path for path in (HOUSE / "examples").iterdir() if path.suffix in {".py", ".tac"})
+
+# Rooms of the house, and the suffixes of what is written by hand in them.
+ROOMS = ("trioservice", "tests", "examples", "benchmarks", "docs", "requirements", ".ci")
+WRITTEN = {".py", ".tac", ".md", ".toml", ".txt", ".in", ".out", ".cfg", ".yml", ".sh", ""}
+MADE = {"_build", "__pycache__"}
+
+# Modules without a test file of their name, and why.
+TESTED_ELSEWHERE = {
+    "__main__.py": "three lines; tests/real starts it as a process",
+    "net/events.py": "records without behaviour; tests/net/test_servers.py hears each of them",
+    "cli/commands.py": "a table; the tests of each command read it",
+}
+
+# Every shield keeps trio's cancellation from somebody, so each has a reason that can be disputed.
+SHIELDS = {
+    "run.py Tree._close": "what was bound is released even when cancelled; bounded by stop_timeout",
+    "run.py Root.__init__": "the signals are heard until the tree has ended, also while it is cancelled",
+    "run.py Root._wait_for_news": "a cancellation that was heard once need not be heard again",
+    "run.py Root._sheltered": "the one door to the tree: conductors are asked, never cancelled (L6)",
+    "service.py MultiService.start_service": "a child whose start was given up is gone first (L9)",
+}
+
+
+def none_of(complaints: list[str]) -> None:
+    assert not complaints, "\n" + "\n".join(complaints)
+
+
+def place(path: Path) -> str:
+    return path.relative_to(HOUSE).as_posix()
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def module_of(path: Path) -> Any:
+    parts = path.relative_to(HOUSE).with_suffix("").parts
+    return importlib.import_module(".".join(part for part in parts if part != "__init__"))
+
+
+def all_that_is_written() -> Iterator[Path]:
+    yield from (path for path in HOUSE.iterdir() if path.is_file() and path.suffix in WRITTEN)
+    for room in ROOMS:
+        for path in (HOUSE / room).rglob("*"):
+            if path.is_file() and path.suffix in WRITTEN and not MADE & set(path.parts):
+                yield path
+
+
+def lines_with(pattern: str) -> Iterator[tuple[str, str]]:
+    """Where a pattern stands in what is written, and the words that match it."""
+    for path in all_that_is_written():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            for found in re.finditer(pattern, line):
+                yield f"{place(path)}:{number}", found.group()
+
+
+# ---- names and words -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "__main__.py"], ids=place)
+def test_every_public_name_exists_and_is_explained(path: Path) -> None:
+    module = module_of(path)
+    complaints = []
+    for name in getattr(module, "__all__", ()):
+        if not hasattr(module, name):
+            complaints.append(
+                f"{module.__name__}.__all__ offers {name!r}, which does not exist: define it or drop it"
+            )
+            continue
+        value = getattr(module, name)
+        if (inspect.isclass(value) or inspect.isfunction(value)) and not _has_own_doc(value):
+            complaints.append(f"{module.__name__}.{name} has no docstring: say in a line what it is for")
+    none_of(complaints)
+
+
+def _has_own_doc(value: Any) -> bool:
+    # A dataclass without a docstring is given its signature for one, and a subclass its base's.
+    doc = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
+    return bool(doc) and not doc.startswith(f"{value.__name__}(")
+
+
+def test_the_door_sorts_what_it_offers() -> None:
+    names = importlib.import_module("trioservice").__all__
+    assert len(set(names)) == len(names), "trioservice.__all__ names something twice: keep one of them"
+
+
+def test_every_module_opens_by_teaching() -> None:
+    none_of(
+        [
+            f"{place(path)} opens without a docstring: tell in a few lines what it is and why it is so"
+            for path in [*SOURCES, *sorted((HOUSE / "benchmarks").glob("*.py"))]
+            if not ast.get_docstring(parsed(path))
+        ]
+    )
+
+
+def test_every_module_has_a_test_file_of_its_name() -> None:
+    complaints = []
+    for path in SOURCES:
+        inside = path.relative_to(HOUSE / "trioservice")
+        twin = HOUSE / "tests" / inside.with_name(f"test_{inside.name}")
+        if path.name == "__init__.py" or inside.as_posix() in TESTED_ELSEWHERE or twin.exists():
+            continue
+        complaints.append(f"trioservice/{inside} has no tests of its name: put them into {place(twin)}")
+    complaints += [
+        f"TESTED_ELSEWHERE excuses {name}, which needs no excuse: remove the line"
+        for name in TESTED_ELSEWHERE
+        if not (HOUSE / "trioservice" / name).exists()
+    ]
+    none_of(complaints)
+
+
+def test_nothing_is_put_off() -> None:
+    none_of(
+        [
+            f"{where} says {word}: do it now, or open an issue and leave the word out"
+            for where, word in lines_with(r"\b([T]ODO|[F]IXME|[X]XX)\b")  # this line is not one of them
+        ]
+    )
+
+
+def test_no_paths_of_somebodys_machine() -> None:
+    none_of(
+        [
+            f"{where} has {path!r}, a path of one machine: use a relative one, or /home/you"
+            for where, path in lines_with(r"(?<![\w.~/-])/(?:home|Users|root|work|mnt)/(?!you\b)[\w.]+")
+        ]
+    )
+
+
+# ---- what is imported ------------------------------------------------------------------------
+
+
+def imports_of(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every absolute import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def test_trio_is_all_that_we_depend_on() -> None:
+    allowed = (sys.stdlib_module_names | {"trio"}) - {"asyncio"}
+    none_of(
+        [
+            f"{place(path)}:{line} imports {name}: use trio or the standard library, asyncio apart"
+            for path in SOURCES
+            for line, name in imports_of(parsed(path))
+            if name.partition(".")[0] not in allowed
+        ]
+    )
+
+
+def test_only_public_names_of_trio_are_used() -> None:
+    complaints = []
+    for path in SOURCES:
+        tree = parsed(path)
+        used = [*imports_of(tree), *_attributes_of_trio(tree)]
+        complaints += [
+            f"{place(path)}:{line} uses {name}, private to trio: use what trio documents, or do without"
+            for line, name in used
+            if name.startswith("trio.") and any(map(_is_private, name.split(".")))
+        ]
+    none_of(complaints)
+
+
+def _attributes_of_trio(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and (name := ast.unparse(node)).startswith("trio."):
+            yield node.lineno, name
+
+
+def _is_private(part: str) -> bool:
+    return part.startswith("_") and not part.startswith("__")
+
+
+def test_importing_trioservice_is_cheap_and_quiet() -> None:
+    script = """if True:
+        import logging, signal, sys, threading
+        import trio
+        before = set(sys.modules)
+        hooks = sys.excepthook, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        import trioservice
+        print(*sorted({"argparse", "asyncio", "pytest"} & (set(sys.modules) - before)))
+        assert hooks == (sys.excepthook, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+        assert not logging.getLogger("trioservice").handlers and not logging.getLogger().handlers
+        assert threading.active_count() == 1
+    """
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, (
+        f"importing trioservice installs something, use main for that (L20): {result.stderr}"
+    )
+    assert not result.stdout.split(), (
+        f"`import trioservice` imports {result.stdout.strip()}: import it where it is used"
+    )
+
+
+# ---- shields ---------------------------------------------------------------------------------
+
+
+def shields_in(path: Path) -> Iterator[str]:
+    """Module and function of every ``shield=`` that is not False."""
+
+    def look(node: ast.AST, inside: tuple[str, ...]) -> Iterator[str]:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            inside = (*inside, node.name)
+        if _shields(node):
+            yield f"{path.relative_to(HOUSE / 'trioservice').as_posix()} {'.'.join(inside)}"
+        for child in ast.iter_child_nodes(node):
+            yield from look(child, inside)
+
+    yield from look(parsed(path), ())
+
+
+def _shields(node: ast.AST) -> bool:
+    if isinstance(node, ast.keyword):
+        return node.arg == "shield" and ast.unparse(node.value) != "False"
+    return isinstance(node, ast.Attribute) and node.attr == "shield" and isinstance(node.ctx, ast.Store)
+
+
+def test_every_shield_has_its_reason() -> None:
+    found = [shield for path in SOURCES for shield in shields_in(path)]
+    none_of(
+        [
+            f"trioservice/{shield} has a shield nobody agreed to: do without, or give its reason in SHIELDS"
+            for shield in found
+            if shield not in SHIELDS
+        ]
+        + [
+            f"SHIELDS allows {shield}, where there is none: remove the line"
+            for shield in SHIELDS
+            if shield not in found
+        ]
+        + [
+            f"trioservice/{shield} has two shields: give one of them a function of its own"
+            for shield in set(found)
+            if found.count(shield) > 1
+        ]
+    )
+
+
+# ---- examples --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=place)
+def test_an_example_is_numbered_and_says_how_to_run_it(path: Path) -> None:
+    assert re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem), (
+        f"{path.name} has no number: use a name like 03_timer.tac"
+    )
+    doc = ast.get_docstring(parsed(path)) or ""
+    command = f"trioservice run {place(path)}" if path.suffix == ".tac" else f"python {place(path)}"
+    assert command in doc, f"{path.name} does not say how to run it: write `{command}` into its docstring"
+
+
+def test_examples_are_numbered_without_gaps() -> None:
+    numbers = [path.name[:2] for path in EXAMPLES]
+    wanted = [f"{number:02}" for number in range(1, len(EXAMPLES) + 1)]
+    assert numbers == wanted, f"the examples are numbered {numbers}: use {wanted}"

@@ -155,7 +155,8 @@ async def test_a_tree_does_not_take_over_a_service_that_runs_on_its_own(autojump
         assert story.count("lonely binds") == 1
         assert root.parent is None
     async with running(root):
-        with pytest.raises(ServiceStateError, match="belongs to 'root"):
+        await lonely.stop()
+        with pytest.raises(ServiceStateError, match="belongs to 'root/branch'"):
             await lonely.main()
 
 

@@ -310,7 +310,7 @@ class Run:
         self.ready = False
         self._said_ready = False
         self.over = False
-        self.gone = trio.Event()  # set when over
+        self._gone: trio.Event | None = None  # set when over, for those who wait for that
         self.stop_asked = False
         self.alone = False  # stopped by itself, not in its parent's order: its errors go to the awaiter
         self.private = False  # started by start_service: until ready, its errors go to that caller
@@ -387,7 +387,17 @@ class Run:
             self.service._break_promise(lambda: not_started(self))
         self.host.watch.has_ended(self)
         self.host.child_ended(self)
-        self.gone.set()
+        if self._gone is not None:
+            self._gone.set()
+
+    async def wait_gone(self) -> None:
+        """Wait until it is over."""
+        if self.over:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._gone is None:  # made when needed: most services are never waited for
+            self._gone = trio.Event()
+        await self._gone.wait()
 
     def become_ready(self, value: object) -> None:
         """What ``task_status.started()`` does."""
@@ -437,7 +447,7 @@ class Run:
         seconds = self.service.start_timeout
         assert seconds is not None
         with trio.move_on_after(seconds) as self._start_limit:
-            await self.gone.wait()
+            await self.wait_gone()
         if not (self.ready or self.over or self.stop_asked):
             late = StartTimeoutError(f"not ready within its start_timeout of {seconds} s")
             self.record(flatten(late, self.path), "starting")
@@ -464,7 +474,6 @@ class Run:
         if reason is not None:
             self.tree.emit(StopRequested(self.path, trio.current_time(), reason))
         self.move(Move.STOP)
-        self.spend_budget()
         self._begin_stop()
 
     def spend_budget(self) -> None:
@@ -481,15 +490,19 @@ class Run:
 
     def _begin_stop(self) -> None:
         # What is not yet ready, or has no drain, has nothing that it could finish.
-        if not self.ready or self._nursery is None:
-            self._cancel()
-        elif self.deadline <= trio.current_time():
+        if self.ready and self._nursery is not None:
+            self.spend_budget()
+            if self.deadline > trio.current_time():
+                self._begin_drain(self._nursery)
+                return
             self.tree.emit(DrainCut(self.path, trio.current_time(), 0.0))
-            self._cancel()
-        else:
-            assert self.task is not None
-            begin = partial(self._nursery.start_soon, self._drain, name=f"{self.path} (drain)")
-            self.task.context.copy().run(begin)  # the context of its run, not of whoever asked
+        self._cancel()
+
+    def _begin_drain(self, nursery: trio.Nursery) -> None:
+        # In the context of its run, not of whoever asked for the stop.
+        assert self.task is not None
+        begin = partial(nursery.start_soon, self._drain, name=f"{self.path} (drain)")
+        self.task.context.copy().run(begin)
 
     @enable_ki_protection
     async def _drain(self) -> None:
@@ -588,6 +601,7 @@ class Branch(Run):
     # ---- its stop
 
     def _begin_stop(self) -> None:
+        self.spend_budget()
         if self._binding:
             self._cancel()
         self.watch.wake()

@@ -281,7 +281,7 @@ class Service:
         if self._run is None:
             await trio.lowlevel.checkpoint()
         else:
-            await self._run.gone.wait()
+            await self._run.wait_gone()
 
     def emit(self, event: Event) -> None:
         """Tell the listeners of the tree in which this service runs; nobody, where it does not run."""
@@ -330,12 +330,12 @@ class Service:
         return host
 
     async def _ended(self, run: Run) -> None:
-        await run.gone.wait()
+        await run.wait_gone()
         if run.alone and run.errors:
             raise _failure(run)
 
     async def _begun_again(self, run: Run) -> None:
-        await run.gone.wait()
+        await run.wait_gone()
         if self._run is None:
             raise StartInterrupted(f"{run.path} was stopped before it was started again")
 
@@ -642,7 +642,7 @@ class MultiService(Service):
         else:
             run.leaving = True
             run.host.stop_child(run, drain=False, reason="its start was given up")
-            await run.gone.wait()
+            await run.wait_gone()
 
 
 def _failure(run: Run) -> Exception:

@@ -97,7 +97,9 @@ def test_a_target_that_is_none_is_one_line_a_hint_and_its_status(
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
-def test_a_target_that_raises_is_the_users_traceback_one_line_a_hint_and_status_70(cli: Cli, command: str) -> None:
+def test_a_target_that_raises_is_the_users_traceback_one_line_a_hint_and_status_70(
+    cli: Cli, command: str
+) -> None:
     """The traceback has the user's frames only, and comes first, so that the summary stands last."""
     Path("app.tac").write_text("def f():\n    1 / 0\nf()\n")
     status, out, err = cli(command, "app.tac")
@@ -138,7 +140,9 @@ def test_help_lists_the_commands_and_the_exit_statuses(cli: Cli) -> None:
         assert re.search(rf"^ +{exit:d}  {re.escape(exit.meaning)}$", out, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("command", "said"), [("run", "Ctrl-C or SIGTERM stops"), ("plan", "Nothing is started")])
+@pytest.mark.parametrize(
+    ("command", "said"), [("run", "Ctrl-C or SIGTERM stops"), ("plan", "Nothing is started")]
+)
 def test_help_of_a_command_tells_its_arguments(cli: Cli, command: str, said: str) -> None:
     """What it does, and what TARGET is."""
     status, out, _ = cli(command, "--help")
@@ -183,10 +187,13 @@ def test_an_application_whose_service_fails_is_status_1_and_one_report(cli: Cli)
         ("import sys; sys.exit(9)", 9),
     ],
 )
-def test_an_application_that_does_not_become_ready_is_status_69_or_77(cli: Cli, fault: str, status: int) -> None:
+def test_an_application_that_does_not_become_ready_is_status_69_or_77(
+    cli: Cli, fault: str, status: int
+) -> None:
     """Whether it failed early or late, and for want of a right, can be told from the status."""
     Path("app.tac").write_text(
-        APP + f"async def work(task_status):\n    {fault}\napplication = Application('app', TaskService(work))"
+        APP
+        + f"async def work(task_status):\n    {fault}\napplication = Application('app', TaskService(work))"
     )
     assert cli("run", "app.tac")[0] == status
 
@@ -200,7 +207,9 @@ def test_a_port_in_use_is_status_69_with_path_and_hint(cli: Cli) -> None:
         )
         status, _, err = cli("run", "app.tac")
     assert status == Exit.START_FAILED == 69
-    assert re.search(rf"^app/srv: cannot listen on 127.0.0.1:{port}: Address already in use; .*", err, re.MULTILINE)
+    assert re.search(
+        rf"^app/srv: cannot listen on 127.0.0.1:{port}: Address already in use; .*", err, re.MULTILINE
+    )
     assert "choose another port" in err
     assert "Traceback" not in err
 
@@ -215,9 +224,13 @@ def test_an_application_that_cannot_drop_its_privileges_is_status_69_and_one_lin
 
 def test_python_m_trioservice_is_the_same() -> None:
     """Where no script directory is on the PATH, Python itself will do."""
-    got = subprocess.run([sys.executable, "-m", "trioservice", "--version"], capture_output=True, text=True, timeout=30)
+    got = subprocess.run(
+        [sys.executable, "-m", "trioservice", "--version"], capture_output=True, text=True, timeout=30
+    )
     assert (got.returncode, got.stdout, got.stderr) == (0, f"trioservice {__version__}\n", "")
-    got = subprocess.run([sys.executable, "-m", "trioservice", "dance"], capture_output=True, text=True, timeout=30)
+    got = subprocess.run(
+        [sys.executable, "-m", "trioservice", "dance"], capture_output=True, text=True, timeout=30
+    )
     assert got.returncode == Exit.USAGE
     assert is_one_line_and_a_hint(got.stderr)
 

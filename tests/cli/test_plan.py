@@ -73,7 +73,8 @@ def test_the_command_prints_the_tree_and_starts_nothing(
     path = tmp_path / "shop.tac"
     path.write_text(
         "from trioservice import *\n"
-        "application = Application('shop', TCPServer(80, print, name='web'), uid='nobody', shutdown_timeout=None)\n"
+        "web = TCPServer(80, print, name='web')\n"
+        "application = Application('shop', web, uid='nobody', shutdown_timeout=None)\n"
     )
     assert main(["plan", str(path)]) == 0
     out, err = capsys.readouterr()

@@ -142,7 +142,9 @@ def test_its_dataclasses_may_have_annotations_that_are_strings(write: Write) -> 
 
 def test_its_tracebacks_show_its_lines(write: Write) -> None:
     """A traceback that goes through the file shows path, line and source."""
-    path = write("shop.tac", APP, "def fail():", "    raise ValueError('here')", "application = Application('a')")
+    path = write(
+        "shop.tac", APP, "def fail():", "    raise ValueError('here')", "application = Application('a')"
+    )
     load("shop.tac")
     try:
         sys.modules["shop"].fail()
@@ -169,7 +171,9 @@ def test_a_file_beside_a_package_of_its_name_can_import_that(write: Write) -> No
     assert sys.modules["shop"].__file__ == str(Path("shop/__init__.py").resolve())
 
 
-@pytest.mark.parametrize("name", ["logging.tac", "json.py", "email.tac", "trio.tac", "trioservice.tac", "xdrlib.tac"])
+@pytest.mark.parametrize(
+    "name", ["logging.tac", "json.py", "email.tac", "trio.tac", "trioservice.tac", "xdrlib.tac"]
+)
 def test_a_file_that_is_named_like_a_module_does_not_hide_it(write: Write, name: str) -> None:
     """Whoever calls a file logging.tac still gets Python's logging."""
     stem = name.partition(".")[0]
@@ -191,7 +195,12 @@ def test_a_file_that_is_named_like_a_module_does_not_hide_it(write: Write, name:
 def test_two_files_of_one_name_are_two_modules(write: Write) -> None:
     """The second does not take the first one's place, so the first one's objects can still be pickled."""
     for place in ("one", "two"):
-        write(f"{place}/app.tac", APP, "class Web(Service): pass", f"application = Application('{place}', Web())")
+        write(
+            f"{place}/app.tac",
+            APP,
+            "class Web(Service): pass",
+            f"application = Application('{place}', Web())",
+        )
     (one,), (two,) = load("one/app.tac"), load("two/app.tac")
     assert type(one).__module__ != type(two).__module__
     for kind in (type(one), type(two)):
@@ -207,7 +216,9 @@ def test_loaded_again_a_file_is_read_again(write: Write) -> None:
 
 
 @pytest.mark.parametrize("name", ["app.tac", "app.py", "app"])
-def test_no_cache_is_written_beside_the_file(write: Write, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_no_cache_is_written_beside_the_file(
+    write: Write, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """A folder of applications stays as clean as it was."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     write(name, APP, "application = Application('a')")
@@ -282,7 +293,9 @@ def test_a_syntax_error_is_told_with_its_line(write: Write, line: str, message: 
     assert "app" not in sys.modules
 
 
-def test_a_syntax_error_in_a_module_that_the_file_imports_is_told_with_that_modules_line(write: Write) -> None:
+def test_a_syntax_error_in_a_module_that_the_file_imports_is_told_with_that_modules_line(
+    write: Write,
+) -> None:
     """The mistake is named where it is."""
     path = write("beside.py", "x = 1", "y = = 2")
     write("app.tac", APP, "import beside")
@@ -290,7 +303,9 @@ def test_a_syntax_error_in_a_module_that_the_file_imports_is_told_with_that_modu
     assert str(refused("beside:x", Fault.INVALID)).startswith(f"{path}, line 2: invalid syntax")
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\0\1", b"a\0b", b"x = '\xff'\n", b"# coding: klingon\nx = 1\n"])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\0\1", b"a\0b", b"x = '\xff'\n", b"# coding: klingon\nx = 1\n"]
+)
 def test_a_file_that_is_no_text_is_told_as_such(tmp_path: Path, content: bytes) -> None:
     """A picture, or a file in another encoding, gives one line and a hint as well."""
     (tmp_path / "app.tac").write_bytes(content)
@@ -299,7 +314,9 @@ def test_a_file_that_is_no_text_is_told_as_such(tmp_path: Path, content: bytes) 
     assert "None" not in str(error)
 
 
-def test_a_syntax_error_in_a_string_that_the_file_evaluates_is_an_exception_of_the_files(write: Write) -> None:
+def test_a_syntax_error_in_a_string_that_the_file_evaluates_is_an_exception_of_the_files(
+    write: Write,
+) -> None:
     """The line to be mended is the one that calls `eval`, so that is shown."""
     path = write("app.tac", APP, "eval('1 +')")
     error = refused("app.tac", Fault.RAISED)
@@ -329,7 +346,14 @@ def test_an_exception_while_loading_is_told_with_the_users_own_traceback(write: 
 def test_an_exception_with_a_cause_shows_that_too(write: Write) -> None:
     """What led to the error is part of the user's own story."""
     write("beside.py", "int('x')")
-    write("app.tac", APP, "try:", "    import beside", "except ValueError as e:", "    raise LookupError('no') from e")
+    write(
+        "app.tac",
+        APP,
+        "try:",
+        "    import beside",
+        "except ValueError as e:",
+        "    raise LookupError('no') from e",
+    )
     error = refused("app.tac", Fault.RAISED)
     assert error.details.index("ValueError: invalid literal") < error.details.index("LookupError: no")
     assert "direct cause" in error.details
@@ -393,7 +417,9 @@ def test_no_application_in_the_file_is_told_with_what_it_has() -> None:
 @pytest.mark.parametrize(
     ("value", "kind"), [("None", "NoneType"), ("7", "int"), ("'app'", "str"), ("[Service()]", "list")]
 )
-def test_an_application_of_a_wrong_type_is_told_with_the_type_it_has(write: Write, value: str, kind: str) -> None:
+def test_an_application_of_a_wrong_type_is_told_with_the_type_it_has(
+    write: Write, value: str, kind: str
+) -> None:
     """What came and what was wanted."""
     write("app.tac", APP, f"application = {value}")
     error = refused("app.tac", Fault.INVALID)

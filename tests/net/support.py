@@ -29,7 +29,9 @@ class Events(list[Event]):
 
 
 @asynccontextmanager
-async def running(*services: Service, shutdown_timeout: float = 30.0) -> AsyncIterator[tuple[Application, Events]]:
+async def running(
+    *services: Service, shutdown_timeout: float = 30.0
+) -> AsyncIterator[tuple[Application, Events]]:
     """An application named ``app`` of *services*, ready; it is stopped at the end."""
     app = Application("app", *services, shutdown_timeout=shutdown_timeout, handle_signals=False)
     events = Events()
@@ -45,7 +47,7 @@ async def running(*services: Service, shutdown_timeout: float = 30.0) -> AsyncIt
 async def eventually(condition: Callable[[], object], within: float = LIMIT) -> None:
     """Try again until *condition* returns something true."""
     with trio.fail_after(within):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await trio.sleep(0.001)
 
 

@@ -9,10 +9,12 @@ import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock
 
 from trioservice import (
@@ -21,6 +23,7 @@ from trioservice import (
     MultiService,
     Service,
     ServicesFailed,
+    StartInterrupted,
     State,
     TCPServer,
     current_service,
@@ -149,17 +152,18 @@ async def test_a_handler_that_raises_ends_its_connection_and_nothing_else() -> N
         assert app.state is State.RUNNING
 
 
-async def test_a_handler_that_raises_is_logged_once_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_handler_that_raises_is_logged_once_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """The log says which service, which peer and where the bug is."""
 
     async def handler(stream: SocketStream) -> None:
         raise LookupError("a bug")
 
     server = TCPServer(0, handler, host=LOCAL, name="srv")
-    async with running(server):
-        async with await connect(server) as client:
-            await ask(client, b"")
-            assert await client.receive_some() == b""
+    async with running(server), await connect(server) as client:
+        await ask(client, b"")
+        assert await client.receive_some() == b""
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert record.getMessage().startswith("app/srv: handler for 127.0.0.1:")  # L16
     assert record.exc_info is not None
@@ -191,7 +195,9 @@ async def test_a_reset_is_one_line_without_traceback_and_ends_nothing_else(
     )
 
 
-async def test_a_reset_before_the_server_has_looked_is_no_trouble_either(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reset_before_the_server_has_looked_is_no_trouble_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A client that is gone before it is accepted is one failed connection."""
     looks = trio.Event()
     really = Listener.wait
@@ -266,12 +272,11 @@ async def test_a_handler_that_raises_while_it_is_cancelled_is_told_and_the_stop_
             await trio.sleep_forever()
 
     server = TCPServer(0, handler, host=LOCAL, drain_timeout=0)
-    async with running(server) as (app, events):
-        async with await connect(server) as client:
-            await eventually(lambda: server.statistics().active)
-            with trio.fail_after(LIMIT):
-                await app.stop()
-            assert await client.receive_some() == b""
+    async with running(server) as (app, events), await connect(server) as client:
+        await eventually(lambda: server.statistics().active)
+        with trio.fail_after(LIMIT):
+            await app.stop()
+        assert await client.receive_some() == b""
     (failure,) = events.of(ConnectionFailed)
     error = failure.error
     while isinstance(error, BaseExceptionGroup):
@@ -290,10 +295,9 @@ async def test_a_bare_error_out_of_a_cancelled_handler_is_told() -> None:
             raise ValueError("instead")
 
     server = TCPServer(0, handler, host=LOCAL, drain_timeout=0)
-    async with running(server) as (app, events):
-        async with await connect(server):
-            await eventually(lambda: server.statistics().active)
-            await app.stop()
+    async with running(server) as (app, events), await connect(server):
+        await eventually(lambda: server.statistics().active)
+        await app.stop()
     assert [type(failure.error) for failure in events.of(ConnectionFailed)] == [ValueError]
     assert server.state is State.STOPPED
 
@@ -313,10 +317,14 @@ async def test_sys_exit_in_a_handler_ends_the_tree_in_order_and_comes_out_bare()
         await server.wait_running()
         (await connect(server)).socket.close()
 
-    with trio.fail_after(LIMIT), pytest.raises(BaseExceptionGroup) as raised:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(knock)
-            nursery.start_soon(app.main)
+    async def serve_and_knock() -> None:
+        with trio.fail_after(LIMIT):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(knock)
+                nursery.start_soon(app.main)
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await serve_and_knock()
     (error,) = raised.value.exceptions
     assert isinstance(error, SystemExit)  # L17
     assert error.code == 3
@@ -334,9 +342,8 @@ async def test_a_handler_knows_its_service() -> None:
         known.append(task.name.partition(" from ")[0])
 
     server = TCPServer(0, handler, host=LOCAL, name="srv")
-    async with running(server):
-        async with await connect(server) as client:
-            assert await client.receive_some() == b""
+    async with running(server), await connect(server) as client:
+        assert await client.receive_some() == b""
     assert known == [server, "app/srv"]  # L20
 
 
@@ -385,7 +392,7 @@ async def test_without_descriptors_the_server_waits_and_says_so_once_a_second(
         assert app.state is State.RUNNING  # L16
         told = events.of(AcceptDelayed)
         assert 10 <= len(told) <= 21
-        assert all(later.time - earlier.time >= 1 for earlier, later in zip(told, told[1:], strict=False))
+        assert all(later.time - earlier.time >= 1 for earlier, later in pairwise(told))
         assert told[0].level == logging.WARNING
         assert "Too many open files" in str(told[0])
         assert "max_connections" in str(told[0])
@@ -581,7 +588,7 @@ async def test_a_stop_without_drain_cancels_the_handlers_at_once() -> None:
                 await app.stop(drain=False)
             assert gate.cancelled == 1  # L10
             assert await ask(client, b"") == b""
-        assert events.of(DrainCut) == []
+        assert all(cut.seconds == 0 for cut in events.of(DrainCut))
 
 
 async def test_a_server_whose_last_connection_ends_during_the_drain_waits_no_longer() -> None:
@@ -722,9 +729,8 @@ async def test_a_removed_server_gives_its_port_up_and_can_be_run_elsewhere() -> 
         with socket.create_server(address):
             pass
         assert keep.running
-    async with running(server):
-        async with await connect(server) as client:
-            assert await ask(client, b"hello") == b"hello"  # L3
+    async with running(server), await connect(server) as client:
+        assert await ask(client, b"hello") == b"hello"  # L3
 
 
 async def test_a_server_added_to_a_running_tree_serves() -> None:
@@ -830,54 +836,49 @@ class StepCounter(trio.abc.Instrument):
             self.then()
 
 
-@pytest.mark.parametrize("how", ["cancelled", "stopped"])
-def test_ended_at_any_moment_it_leaks_no_descriptor_and_no_port(how: str) -> None:
-    """Lives of a busy server, each ended one step later than the one before, leave nothing behind."""
+async def live(nth: int, how: str) -> bool:
+    """One life of a server with a busy client, ended at its nth step; whether it lasted that long."""
+    server = TCPServer(0, echo, host=LOCAL, drain_timeout=0.01)
+    app = Application("app", server, handle_signals=False)
 
-    async def live(nth: int) -> bool:
-        """One life, ended at the nth step; whether it lasted that long."""
-        server = TCPServer(0, echo, host=LOCAL, drain_timeout=0.01)
-        app = Application("app", server, handle_signals=False)
-
-        async def client() -> None:
-            await trio.lowlevel.checkpoint()
-            while not server.running:
-                if app.state is State.STOPPED:
-                    return
-                await trio.sleep(0)
+    async def client() -> None:
+        try:
+            await server.wait_running()
             address = server.addresses[0]
+            for _ in range(3):
+                async with await connect(address) as stream:
+                    await ask(stream, b"hello")
+        except (StartInterrupted, OSError, IndexError, trio.BrokenResourceError):
+            pass  # the server has gone, or never came
+        await app.stop()  # for the case that the nth step would never come
+
+    def end() -> None:
+        nursery.start_soon(app.stop) if how == "stopped" else scope.cancel()
+
+    counter = StepCounter(nth, end)
+    with trio.fail_after(LIMIT), trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client)
+            trio.lowlevel.add_instrument(counter)
             try:
-                for _ in range(3):
-                    stream = await connect(address)
-                    async with stream:
-                        await ask(stream, b"hello")
-            except (OSError, trio.BrokenResourceError):
-                pass  # the server has gone
-            await app.stop()  # for the case that the nth step would never come
+                await app.main()
+            finally:
+                trio.lowlevel.remove_instrument(counter)
+            nursery.cancel_scope.cancel()
+    assert server.addresses == ()
+    assert server.statistics().active == 0
+    return counter.left <= 0
 
-        def end() -> None:
-            nursery.start_soon(app.stop) if how == "stopped" else scope.cancel()
 
-        counter = StepCounter(nth, end)
-        with trio.fail_after(LIMIT), trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(client)
-                trio.lowlevel.add_instrument(counter)
-                try:
-                    await app.main()
-                finally:
-                    trio.lowlevel.remove_instrument(counter)
-                nursery.cancel_scope.cancel()
-        assert server.addresses == ()
-        assert server.statistics().active == 0
-        return counter.left <= 0
-
+@pytest.mark.parametrize("how", ["cancelled", "stopped"])
+def test_ended_at_any_moment_it_leaks_no_descriptor(how: str) -> None:
+    """Lives of a busy server, each ended one step later than the one before, leave nothing behind."""
     nth = 0
     interrupted = True
     before = descriptors()
     while interrupted and nth < 300:
         nth += 1
-        interrupted = trio.run(live, nth)
+        interrupted = trio.run(live, nth, how)
         assert descriptors() == before, f"ended at step {nth}"
     assert 30 < nth < 300, "every moment has been tried, up to a life that was over before"
 

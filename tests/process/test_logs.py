@@ -93,9 +93,7 @@ def test_only_what_is_loud_enough_is_written() -> None:
 
 
 @as_in_a_fresh_process()
-def test_by_default_it_goes_to_standard_error(
-    capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_by_default_it_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     """Standard output belongs to the application."""
     log_to()
     logging.getLogger("x").info("hello")

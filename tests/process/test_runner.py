@@ -79,7 +79,9 @@ def test_two_failures_are_two_reports(capsys: pytest.CaptureFixture[str]) -> Non
     ],
 )
 @pytest.mark.parametrize("phase", ["binding", "starting"])
-def test_a_failure_before_the_end_of_the_start_is_told_apart(error: OSError, status: Exit, phase: str) -> None:
+def test_a_failure_before_the_end_of_the_start_is_told_apart(
+    error: OSError, status: Exit, phase: str
+) -> None:
     """A supervisor may try again, or not, according to the status."""
 
     class Early(Service):
@@ -184,7 +186,9 @@ class Closed:
 
 
 @pytest.mark.parametrize("stream", [None, BrokenPipe(), Closed()], ids=["none", "broken pipe", "closed"])
-def test_a_farewell_does_not_stumble_over_a_lost_terminal(monkeypatch: pytest.MonkeyPatch, stream: object) -> None:
+def test_a_farewell_does_not_stumble_over_a_lost_terminal(
+    monkeypatch: pytest.MonkeyPatch, stream: object
+) -> None:
     """A process whose output nobody reads any more still dies of its signal."""
     exits = Exits(monkeypatch)
     farewell = Farewell()

@@ -25,7 +25,10 @@ def test_netcat_gets_back_what_it_sends(tmp_path: Path) -> None:
         # -N ends our half when the input ends; netcats that do not know it do so anyway.
         for options in (["-N"], ["-q1"], []):
             got = subprocess.run(
-                [nc, *options, LOCAL, str(app.port("app/srv"))], input=b"hello", capture_output=True, timeout=LIMIT
+                [nc, *options, LOCAL, str(app.port("app/srv"))],
+                input=b"hello",
+                capture_output=True,
+                timeout=LIMIT,
             )
             if got.stdout == b"hello":
                 break

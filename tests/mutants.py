@@ -213,7 +213,7 @@ MUTANTS = [
         "a child is added to a stopping parent",
         "L9",
         "service.py",
-        "        if self._run is not None and self._run.stop_asked:\n            raise ServiceStateError",
+        "        if self._run is not None and not self._run.takes_children():\n            raise ServiceStateError",
         "        if False:\n            raise ServiceStateError",
     ),
     Mutant(

@@ -509,6 +509,28 @@ async def test_a_starting_service_cannot_wait_for_what_comes_after_it(autojump_c
         assert "newcomer" not in root
 
 
+async def test_a_branch_that_is_finishing_takes_no_children(autojump_clock: MockClock) -> None:
+    """Between its last decision and its end there is nowhere for a child to live."""
+    outcomes: set[str] = set()
+    for steps in range(12):
+        root = MultiService(TaskService(returns, 1), name="root")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(root.main)
+            await trio.sleep(1)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            late = TaskService(returns, name="late")
+            try:
+                root.add_service(late)
+            except ServiceStateError:
+                assert late.parent is None  # L9
+                outcomes.add("refused")
+            else:
+                await root.wait_stopped()
+                outcomes.add(late.state.value)
+    assert outcomes == {"finished", "refused", "stopped"}  # it ran, it came too late, the tree was over
+
+
 # ---- L10, L11, L12: drains, and those who do not go
 
 

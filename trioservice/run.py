@@ -544,6 +544,7 @@ class Branch(Run):
         self._finished: set[Service] = set()
         self._to_stop: list[Service] = []  # the last is the one whose turn it is
         self._binding = True
+        self._closing = False
         self._context = copy_context()
         self._nursery_of_children: trio.Nursery
 
@@ -556,6 +557,7 @@ class Branch(Run):
             self._start_next()
             while not self.stop_asked and not self._all_finished():
                 await self.watch.sleep()
+            self._closing = True
             self._to_stop += self.service._children()
             self._stop_next()
             while self._to_stop:
@@ -582,6 +584,10 @@ class Branch(Run):
                 return  # child_ended will come back here
             self._to_stop.pop()
         self.watch.wake()
+
+    def takes_children(self) -> bool:
+        """Whether a child may still be added or started: it would have somewhere to live."""
+        return not (self.stop_asked or self._closing)
 
     def _all_finished(self) -> bool:
         return not self.service.keep_running and self.ready and 0 < len(self._finished) == len(self.service)

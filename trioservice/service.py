@@ -283,6 +283,7 @@ class Service:
         else:
             await self._run.wait_gone()
 
+    @enable_ki_protection
     def emit(self, event: Event) -> None:
         """Tell the listeners of the tree in which this service runs; nobody, where it does not run."""
         if self._run is not None:
@@ -325,7 +326,7 @@ class Service:
             raise ServiceStateError(
                 f"{self.path!r} can be {what} in a running parent only; a root is `await main()`"
             )
-        if host.stop_asked:
+        if not host.takes_children():
             raise ServiceStateError(f"{self.path!r} cannot be {what}: {host.path!r} is stopping")
         return host
 
@@ -590,7 +591,7 @@ class MultiService(Service):
             )
         if any(self is part for part in walk(child)):
             raise TreeError(f"{self.path!r} is {child.name!r} or below it, so it cannot be its parent")
-        if self._run is not None and self._run.stop_asked:
+        if self._run is not None and not self._run.takes_children():
             raise ServiceStateError(f"{self.path!r} is stopping and takes no children")
         child._require_none_running(f"{child.name!r} cannot be added to {self.path!r}")
         name = child.name

@@ -302,11 +302,16 @@ async def test_a_bare_error_out_of_a_cancelled_handler_is_told() -> None:
     assert server.state is State.STOPPED
 
 
-async def test_sys_exit_in_a_handler_ends_the_tree_in_order_and_comes_out_bare() -> None:
-    """A handler may end the whole process; that is no failure of a connection."""
+@pytest.mark.parametrize("beside", [None, ValueError("a bug")], ids=["alone", "beside an error"])
+async def test_sys_exit_in_a_handler_ends_the_tree_in_order_and_comes_out_bare(
+    beside: Exception | None,
+) -> None:
+    """A handler may end the whole process; only what else it raised is a failure of the connection."""
 
     async def handler(stream: SocketStream) -> None:
-        raise SystemExit(3)
+        if beside is None:
+            raise SystemExit(3)
+        raise BaseExceptionGroup("nursery", [beside, SystemExit(3)])
 
     server = TCPServer(0, handler, host=LOCAL)
     app = Application("app", server, handle_signals=False)
@@ -328,7 +333,13 @@ async def test_sys_exit_in_a_handler_ends_the_tree_in_order_and_comes_out_bare()
     (error,) = raised.value.exceptions
     assert isinstance(error, SystemExit)  # L17
     assert error.code == 3
-    assert events.of(ConnectionFailed) == []
+    told = [failure.error for failure in events.of(ConnectionFailed)]
+    if beside is None:
+        assert told == []
+    else:
+        (group,) = told
+        assert isinstance(group, ExceptionGroup)
+        assert group.exceptions == (beside,)  # L16
     assert app.running is False
 
 

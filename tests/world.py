@@ -115,24 +115,13 @@ def branches(node: st.SearchStrategy[Any]) -> st.SearchStrategy[Branch]:
     )
 
 
+REQUESTS = ["stop", "stop", "stop at once", "restart", "start", "disown", "add", "start_service"]
+OTHERS = ["main", "wait_running", "stop all", "cancel", "signal"]
+
 acts = st.builds(
     Act,
     at=moments,
-    what=st.sampled_from(
-        [
-            "stop",
-            "stop",
-            "stop at once",
-            "restart",
-            "start",
-            "disown",
-            "add",
-            "start_service",
-            "main",
-            "wait_running",
-        ]
-        + ["stop all", "cancel", "signal"]
-    ),
+    what=st.sampled_from([*REQUESTS, *OTHERS]),
     whom=st.integers(0, 20),
     plan=leaves,
 )
@@ -373,9 +362,7 @@ async def _live(
         life.leftover_tasks = sum(service._run is not None for service in everything(app))
         life.number()
         # Whoever still waits for something must be told by now.
-        with trio.move_on_after(50):
-            while world.child_tasks:
-                await trio.sleep(1)
+        await trio.sleep(50)
         life.hung |= bool(world.child_tasks)
         world.cancel_scope.cancel()
 
@@ -790,14 +777,11 @@ def _drains_keep_their_budgets(life: Life) -> Iterator[str]:
             if entry.time - begun[entry.path] > 4.0 + 1e-6:
                 yield f"L10: {entry.path} drained for {entry.time - begun[entry.path]} s"
             for path, since, limit in _budgets(life):
-                if (
-                    entry.path.startswith(path + "/")
-                    and since <= begun[entry.path]
-                    and entry.time > since + limit + 1e-6
-                ):
-                    # Only a budget that began before this drain, in the same stop, binds it.
-                    if not _has_ended_since(life, path, since, entry.time):
-                        yield f"L10: {entry.path} drained beyond the budget of {path}"
+                # Only a budget that began before this drain, in the same stop, binds it.
+                bound = entry.path.startswith(path + "/") and since <= begun[entry.path]
+                late = entry.time > since + limit + 1e-6
+                if bound and late and not _has_ended_since(life, path, since, entry.time):
+                    yield f"L10: {entry.path} drained beyond the budget of {path}"
 
 
 def _budgets(life: Life) -> Iterator[tuple[str, float, float]]:

@@ -26,8 +26,10 @@ PHASES = {"start": 1, "stop": 2}  # and where each stands in what a contestant p
 BAR = {"start": 1.5, "stop": 1.1}  # how many times the peer's cost ours may be
 RESULTS_INTRO = """\
 Written by the command below; `make bench` measures anew. What each contestant does, and what it
-does not promise, is told at the top of [contestants.py](contestants.py). With `--no-gc` the figures look different:
-what Python's garbage collector costs grows with all that is alive, for everybody.
+does not promise, is told at the top of [contestants.py](contestants.py).
+
+What Python's garbage collector costs grows with all that is alive. `--no-gc` leaves it out, for
+everybody; raw trio's stop, in which all leaves end at once, gains most by that.
 """
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -165,8 +167,8 @@ def _verdicts(times: Times) -> Iterator[str]:
         word = "within" if max(by_median, by_minimum) <= bar else "ABOVE"
         first = fewest.setdefault(title.phase, medians)
         yield (
-            f"{title.phase} {title.count:<7,} {by_median:5.2f} x {PEER} by medians, {by_minimum:.2f} by minima: "
-            f"{word} the bar of {bar}\n"
+            f"{title.phase} {title.count:<7,} {by_median:5.2f} x {PEER} by medians, "
+            f"{by_minimum:.2f} by minima: {word} the bar of {bar}\n"
             f"              {medians[OURS] / first[OURS]:5.2f} x the cost among the fewest "
             f"({PEER}: {medians[PEER] / first[PEER]:.2f})"
         )

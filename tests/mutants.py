@@ -328,7 +328,7 @@ def tested(edits: dict[str, str]) -> tuple[int, str]:
         environment = {**os.environ, "PYTHONPATH": str(copy), "TRIOSERVICE_EXAMPLES": "150"}
         try:
             done = subprocess.run(
-                command, cwd=copy, env=environment, capture_output=True, text=True, timeout=120, check=False
+                command, cwd=copy, env=environment, capture_output=True, text=True, timeout=60, check=False
             )
         except subprocess.TimeoutExpired:
             return FAILED, "it hangs"  # noticed, if not politely

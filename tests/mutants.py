@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FAILED = 1  # pytest: tests were run, and some failed
-TESTS = ["tests/test_service.py", "tests/test_run.py", "tests/test_application.py"]
+TESTS = [f"tests/test_{name}.py" for name in ("events", "service", "application", "run")]
 
 
 @dataclass(frozen=True)
@@ -297,8 +297,8 @@ MUTANTS = [
         "the drain does not know its service",
         "L20",
         "run.py",
-        "            self.task.context.copy().run(begin)",
-        "            begin()",
+        "        self.task.context.copy().run(begin)",
+        "        begin()",
     ),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -638,6 +638,23 @@ async def test_the_shutdown_budget_counts_from_the_first_failure_below(autojump_
     assert trio.current_time() == pytest.approx(1 + 10)  # L12
 
 
+async def test_the_budget_binds_those_too_who_come_when_it_is_being_spent(autojump_clock: MockClock) -> None:
+    """The failure below is on its way up; the root takes children yet, and its time runs already."""
+    story: list[str] = []
+    failing = MultiService(
+        Draining(story, "deep", takes=100, drain_timeout=6), TaskService(fails, 1), name="failing"
+    )
+    app = Application("app", failing, shutdown_timeout=10)
+    begun = trio.current_time()
+    with pytest.raises(ExceptionGroup):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(app.main)
+            await trio.sleep(2)
+            app.add_service(Draining(story, "late", takes=100, drain_timeout=100))
+    assert trio.current_time() - begun == pytest.approx(1 + 10)  # L10, L12
+    assert "late drains" in story
+
+
 # ---- L13, L14, L15, L17: errors, ends
 
 
@@ -1031,11 +1048,24 @@ async def test_a_restart_whose_stop_raised_says_so_and_has_started_it_again(
 ) -> None:
     """The error is not lost, and the service is there."""
     root = MultiService(child := TaskService(bad_at_stopping))
-    with pytest.raises(ExceptionGroup):  # it raises once more when all is stopped
+    states = []
+    with pytest.raises(ExceptionGroup) as caught:
         async with running(root):
-            with pytest.raises(ServicesFailed):
+            try:
                 await child.restart()
-            assert child.running
+            finally:
+                states.append(child.state)
+    assert states == [State.RUNNING]
+    # Once out of restart, and once more when all is stopped; no third.
+    assert len(list(_leaves(caught.value))) == 2
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
 
 
 async def test_wait_stopped_waits_for_the_end_of_the_present_run(autojump_clock: MockClock) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -194,3 +197,27 @@ async def test_listeners_hear_all_runs_and_can_leave(autojump_clock: MockClock) 
     leave()
     await app.main()
     assert len(heard) == 2 * once
+
+
+@pytest.mark.real
+def test_the_third_signal_ends_even_a_process_whose_loop_is_stuck() -> None:
+    """A service that never comes to a checkpoint cannot keep the process from being ended."""
+    program = (
+        "import trio, trioservice\n"
+        "async def stuck():\n"
+        "    print('stuck', flush=True)\n"
+        "    while True: pass\n"
+        "trio.run(trioservice.Application('app', trioservice.TaskService(stuck)).main)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"stuck\n"
+            deadline = time.monotonic() + 20
+            while process.poll() is None and time.monotonic() < deadline:
+                process.send_signal(signal.SIGTERM)  # one after the other has been heard
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.05)
+            assert process.returncode == -signal.SIGTERM  # L12
+        finally:
+            process.kill()

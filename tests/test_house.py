@@ -36,7 +36,6 @@ TESTED_ELSEWHERE = {
 # Every shield keeps trio's cancellation from somebody, so each has a reason that can be disputed.
 SHIELDS = {
     "run.py Tree._close": "what was bound is released even when cancelled; bounded by stop_timeout",
-    "run.py Root.__init__": "the signals are heard until the tree has ended, also while it is cancelled",
     "run.py Root._wait_for_news": "a cancellation that was heard once need not be heard again",
     "run.py Root._sheltered": "the one door to the tree: conductors are asked, never cancelled (L6)",
     "service.py MultiService.start_service": "a child whose start was given up is gone first (L9)",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -1078,6 +1079,310 @@ async def test_wait_stopped_waits_for_the_end_of_the_present_run(autojump_clock:
         begun = trio.current_time()
         await leaf.wait_stopped()
         assert trio.current_time() - begun == 3
+
+
+# ---- the finer points
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    """An exception that lets nobody write notes on it."""
+
+    code: int
+
+
+async def test_an_exception_that_cannot_be_changed_comes_out_as_it_is(autojump_clock: MockClock) -> None:
+    """It carries no path, and everything else is as ever."""
+    root = MultiService(Service(name="s"), TaskService(fails, 1, Frozen(1)), name="root")
+    for _ in range(2):
+        with pytest.raises(ServicesFailed) as caught:
+            await root.main()
+        assert caught.value.exceptions == (Frozen(1),)  # L14
+        assert root.state is State.FAILED
+
+
+async def exits_when_stopped(*, task_status: trio.TaskStatus[None]) -> None:
+    task_status.started()
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise SystemExit(3)
+
+
+async def exits_at_start(*, task_status: trio.TaskStatus[None]) -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("how", ["stop", "restart", "start_service", "a branch is stopped"])
+async def test_what_ends_programs_is_nobodys_private_matter(autojump_clock: MockClock, how: str) -> None:
+    """SystemExit out of a child that is stopped or started alone still stops the tree, and comes out bare."""
+    story: list[str] = []
+    child = TaskService(exits_when_stopped, name="child")
+    branch = MultiService(child, name="branch")
+    root = MultiService(Leaf(story, "a"), branch, name="root")
+
+    async def meddle() -> None:
+        await root.wait_running()
+        deed = {
+            "stop": child.stop,
+            "restart": child.restart,
+            "start_service": partial(branch.start_service, TaskService(exits_at_start)),
+            "a branch is stopped": branch.stop,
+        }[how]
+        with contextlib.suppress(StartInterrupted):
+            await deed()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meddle)
+            nursery.start_soon(root.main)
+    assert {type(error) for error in _leaves(caught.value)} == {SystemExit}  # L17
+    assert story[-1] == "a ends"
+
+
+async def test_whoever_awaits_a_grandchild_hears_that_its_turn_will_not_come(
+    autojump_clock: MockClock,
+) -> None:
+    """Because the start failed before, or because its branch was removed."""
+    for how in ("failed", "removed"):
+        leaf = Service(name="leaf")
+        branch = MultiService(leaf, name="branch")
+        root = MultiService(Leaf([], "slow", slow=5), branch, name="root")
+        if how == "failed":
+            root = MultiService(TaskService(_fails_to_start, 2), root, name="top")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_suppressed, root.main)
+            await trio.sleep(1)
+            if how == "removed":
+                nursery.start_soon(branch.disown_service_parent)
+            with trio.fail_after(100), pytest.raises(StartInterrupted):
+                await leaf.wait_running()  # L2
+            await root.stop()
+
+
+async def _suppressed(main: Callable[[], Awaitable[None]]) -> None:
+    with contextlib.suppress(ServicesFailed):
+        await main()
+
+
+async def test_a_restart_tells_what_became_of_the_second_run_however_short_it_is(
+    autojump_clock: MockClock,
+) -> None:
+    """Not by chance: whichever task trio steps first."""
+    for second_fails in (True, False) * 20:
+        root = MultiService(Service(), child := TaskService(_twice, [], second_fails), name="root")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_suppressed, root.main)
+            await root.wait_running()
+            if second_fails:
+                with pytest.raises(ServicesFailed):
+                    await child.restart()
+            else:
+                await child.restart()
+            await root.stop()
+
+
+async def _twice(runs: list[int], second_fails: bool, *, task_status: trio.TaskStatus[None]) -> None:
+    runs.append(1)
+    if len(runs) > 1 and second_fails:
+        raise KeyError("second")
+    task_status.started()
+    if len(runs) == 1:
+        await trio.sleep_forever()
+
+
+async def test_a_restart_loses_neither_the_errors_of_its_stop_nor_those_of_its_start(
+    autojump_clock: MockClock,
+) -> None:
+    """Both come out of the call."""
+    runs: list[int] = []
+
+    async def bad_twice(*, task_status: trio.TaskStatus[None]) -> None:
+        runs.append(1)
+        if len(runs) > 1:
+            raise KeyError("start")
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("stop")
+
+    root = MultiService(child := TaskService(bad_twice), name="root")
+    kinds: list[set[type[BaseException]]] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_suppressed, root.main)
+        await root.wait_running()
+        try:
+            await child.restart()
+        except ServicesFailed as failure:
+            kinds.append({type(error) for error in failure.exceptions})
+    assert kinds == [{ValueError, KeyError}]  # L13
+
+
+async def test_a_start_service_that_is_cancelled_tells_the_errors_of_its_cleanup_too(
+    autojump_clock: MockClock,
+) -> None:
+    """The cancellation reaches its scope, and the errors reach the caller."""
+
+    async def bad_cleanup(*, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("cleanup")
+
+    root = MultiService(keep_running=True, name="root")
+    async with running(root):
+        with pytest.raises(BaseExceptionGroup) as caught, trio.move_on_after(1) as scope:
+            await root.start_service(TaskService(bad_cleanup))
+        assert scope.cancel_called  # L17
+        assert caught.group_contains(ValueError, match="cleanup")  # L9
+        assert not len(root)
+
+
+async def test_a_leaf_whose_start_service_is_called_off_by_a_stop_has_not_failed(
+    autojump_clock: MockClock,
+) -> None:
+    """A manager of services ends cleanly with its tree."""
+
+    class Manager(Service):
+        async def run(self, task_status: trio.TaskStatus[object]) -> None:
+            task_status.started()
+            assert self.parent is not None
+            await self.parent.start_service(Leaf([], "late", slow=100))
+
+    async with running(root := MultiService(Manager(), name="root")):
+        await trio.sleep(1)
+        await root.stop()
+    assert root.state is State.STOPPED
+
+
+async def test_a_child_that_waits_for_its_turn_gives_it_up_when_it_is_stopped(
+    autojump_clock: MockClock,
+) -> None:
+    """Those who await it are told; start() starts it all the same."""
+    story: list[str] = []
+    root = MultiService(Leaf([], "slow", slow=50), queued := Leaf(story, "queued"), name="root")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(root.main)
+        await trio.sleep(1)
+        nursery.start_soon(queued.stop)
+        with pytest.raises(StartInterrupted):
+            await queued.wait_running()
+        await root.wait_running()
+        assert story == []  # L4
+        await queued.start()
+        assert queued.running
+        await root.stop()
+
+
+async def test_nobody_waits_for_himself(autojump_clock: MockClock) -> None:
+    """In a drain, start, wait_running and wait_stopped say so; stop of an earlier sibling returns at once."""
+    refused: list[str] = []
+
+    class Confused(Service):
+        async def drain(self) -> None:
+            for wait in (self.wait_running, self.wait_stopped):
+                try:
+                    await wait()
+                except ServiceStateError:
+                    refused.append(wait.__name__)
+            assert self.parent is not None
+            await self.parent["earlier"].stop()
+
+    root = MultiService(Service(name="earlier"), Confused(drain_timeout=None), name="root")
+    async with running(root):
+        begun = trio.current_time()
+        with trio.fail_after(100):
+            await root.stop()
+        assert trio.current_time() == begun
+    assert refused == ["wait_running", "wait_stopped"]  # L2, L4
+
+
+async def test_a_main_that_was_cancelled_before_it_began_binds_nothing(autojump_clock: MockClock) -> None:
+    """And no privileges are dropped for nothing."""
+    story: list[str] = []
+    app = Application("app", Bound(story, "a"), bound=lambda app: story.append("dropped"))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await app.main()
+    assert scope.cancelled_caught
+    assert story == []  # L8, L18
+
+
+async def test_a_stop_while_others_bind_ends_the_binding(autojump_clock: MockClock) -> None:
+    """The next is not bound, and the hook is not called."""
+    story: list[str] = []
+
+    class Slow(Bound):
+        async def privileged_start(self, stack: AsyncExitStack) -> None:
+            await super().privileged_start(stack)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+
+    app = Application("app", Slow(story, "a"), Bound(story, "b"), bound=lambda app: story.append("dropped"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(app.main)
+        await trio.sleep(1)
+        await app.stop()
+    assert story == ["a binds", "a is released"]  # L8, L18
+
+
+async def test_errors_of_a_release_carry_the_path_that_the_service_had(autojump_clock: MockClock) -> None:
+    """Though it has left by then."""
+
+    class Bad(Service):
+        async def privileged_start(self, stack: AsyncExitStack) -> None:
+            stack.push_async_callback(fails)
+
+    root = MultiService(child := Bad(name="bad"), keep_running=True, name="root")
+    async with running(root):
+        await child.stop()
+        with pytest.raises(ServicesFailed) as caught:
+            await child.disown_service_parent()
+        assert paths_of(the_error(caught.value)) == ["root/bad"]  # L13
+
+
+async def test_the_shutdown_budget_counts_from_a_start_timeout_too(autojump_clock: MockClock) -> None:
+    """The failure stands when the time is up, however long the cleanup takes."""
+
+    async def slow_to_go(*, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(20)
+
+    story: list[str] = []
+    app = Application(
+        "app",
+        Draining(story, "a", takes=1000, drain_timeout=None),
+        TaskService(slow_to_go, start_timeout=5),
+        shutdown_timeout=30,
+    )
+    begun = trio.current_time()
+    with pytest.raises(ServicesFailed):
+        await app.main()
+    assert trio.current_time() - begun == pytest.approx(5 + 30)  # L12
+
+
+async def test_what_runs_on_its_own_is_not_removed(autojump_clock: MockClock) -> None:
+    """It would not be stopped first."""
+    root = MultiService(lonely := Leaf([], "lonely"), name="root")
+    async with running(lonely):
+        with pytest.raises(ServiceStateError, match="on its own"):
+            await root.remove_service(lonely)
+        assert lonely in root  # L9
+
+
+def test_a_forgotten_super_init_is_named() -> None:
+    """The usual slip of a subclass."""
+
+    class Forgetful(Service):
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=r"super\(\).__init__"):
+        MultiService(Forgetful())
 
 
 # ---- what cannot be

@@ -20,16 +20,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from types import FrameType, TracebackType
 from typing import ClassVar
 
 import trio
 
 from .errors import ServiceError, ServicesFailed, report
 from .events import Events, Listener, StopRequested
-from .run import Root, Run
+from .run import Root
 from .service import MultiService, Service
 
 __all__ = ["Application"]
@@ -120,14 +119,8 @@ class Application(MultiService):
                 "privileges it starts with; pass bound=, a function that does"
             )
         self.stop_signal = None
-        with self._signals() as signals:
-            root = Root(
-                self,
-                self._events,
-                bound=self._tell_bound,
-                beside=None if signals is None else partial(self._obey, signals),
-            )
-            await root.main(task_status)
+        with self._signals():
+            await Root(self, self._events, bound=self._tell_bound).main(task_status)
 
     def _tell_bound(self) -> None:
         """Call the hook between binding and running, and see that it has done its work."""
@@ -143,31 +136,46 @@ class Application(MultiService):
     # ---- signals
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[AsyncIterator[int] | None]:
-        """What to obey: ``None`` where the signals are somebody else's."""
+    def _signals(self) -> Iterator[None]:
+        """While main runs: one signal asks, two insist, and with three it is over (rule L12)."""
         wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if _is_heeded(number)]
-        if not self.handle_signals or threading.current_thread() is not threading.main_thread() or not wanted:
-            yield None
+        if not self.handle_signals or threading.current_thread() is not threading.main_thread():
+            yield
             return
         _report_failures_readably()
-        with trio.open_signal_receiver(*wanted) as signals:
-            yield signals
+        token = trio.lowlevel.current_trio_token()
+        heard = 0
 
-    async def _obey(self, signals: AsyncIterator[int], run: Run) -> None:
-        """One signal asks, two insist, and with three it is over (rule L12)."""
-        async for number in signals:
+        # Counted here, between two instructions of whatever code runs, and not in a task: the third
+        # signal must end a process whose event loop is stuck, too.
+        def hear(number: int, frame: FrameType | None) -> None:
+            nonlocal heard
+            heard += 1
             if self.stop_signal is None:
                 self.stop_signal = signal.Signals(number)
-                run.ask_stop(reason=self.stop_signal.name)
-                break
-        async for number in signals:
-            reason = f"{signal.Signals(number).name} again, so all drains are cut"
+            if heard < 3:
+                token.run_sync_soon(self._obey, signal.Signals(number), heard)
+            else:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+
+        previous = {number: signal.signal(number, hear) for number in wanted}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _obey(self, number: signal.Signals, heard: int) -> None:
+        """What the first and the second signal ask for."""
+        if self._run is None:
+            return
+        if heard == 1:
+            self._run.ask_stop(reason=number.name)
+        else:
+            reason = f"{number.name} again, so all drains are cut"
             self.emit(StopRequested(self.path, trio.current_time(), reason))
-            run.ask_stop(drain=False)
-            break
-        async for number in signals:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            self._run.ask_stop(drain=False)
 
 
 def _is_heeded(number: signal.Signals) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 __all__ = [
@@ -103,7 +104,7 @@ def flatten(error: BaseException, path: str) -> Iterator[BaseException]:
     """
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
-            for note in getattr(error, "__notes__", ()):
+            for note in _notes(error):
                 _note(part, note)
             yield from flatten(part, path)
     else:
@@ -112,20 +113,29 @@ def flatten(error: BaseException, path: str) -> Iterator[BaseException]:
 
 
 def _note(error: BaseException, note: str) -> None:
-    # The same exception object may be raised again by the next run of the same service.
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+    # The same exception object may be raised again by the next run of the same service.  And an
+    # exception of the user's may refuse to be changed (a frozen dataclass does): it comes out as it is.
+    with suppress(Exception):
+        if note not in _notes(error):
+            error.add_note(note)
+
+
+def _notes(error: BaseException) -> list[str]:
+    notes = getattr(error, "__notes__", None)
+    return notes if isinstance(notes, list) else []
 
 
 def paths_of(error: BaseException) -> list[str]:
     """The paths of the services that raised *error*; one, unless an object was raised twice."""
-    return [note.removeprefix(_NOTE) for note in getattr(error, "__notes__", ()) if note.startswith(_NOTE)]
+    return [note.removeprefix(_NOTE) for note in _notes(error) if str(note).startswith(_NOTE)]
 
 
 def failed(path: str, errors: Sequence[Exception]) -> ServicesFailed:
     """Group what went wrong under *path*, with a message that names the culprits."""
     culprits = list(dict.fromkeys(culprit for error in errors for culprit in paths_of(error)))
-    return ServicesFailed(f"{path}: {', '.join(culprits or [path])} failed", errors)
+    named = ", ".join(culprits[:3] or [path])
+    others = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""
+    return ServicesFailed(f"{path}: {named}{others} failed", errors)
 
 
 # ---- telling it to a person ------------------------------------------------------------------

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from .errors import ServiceError
 from .lifecycle import State
 
 __all__ = [
@@ -166,6 +167,8 @@ def log_event(event: Event) -> None:
     level = event.level
     if logger.isEnabledFor(level):
         error = getattr(event, "error", None) if level >= logging.ERROR else None
+        if isinstance(error, ServiceError):
+            error = None  # it is a sentence to the operator already
         logger.log(level, "%s: %s", event.path, event, exc_info=error, extra={"service": event.path})
 
 

@@ -147,6 +147,12 @@ class Host(Protocol):
     def doom(self) -> None:
         """A failure below will end this host."""
 
+    def is_stopping(self) -> bool:
+        """Whether everything in this host has been asked to stop, or will be."""
+
+    def waits_for_caller(self, run: Run) -> bool:
+        """Whether the end of *run* has to wait for a task that the caller is."""
+
     def is_kept_from_main(self) -> bool:
         """Whether the errors of this host go to somebody else than the awaiter of ``main``."""
 
@@ -180,12 +186,12 @@ class Promise:
         """It is ready."""
         self._told.set()
 
-    def break_(self, failure: Callable[[], Exception]) -> None:
+    def fail(self, failure: Callable[[], Exception]) -> None:
         """It did not become ready; *failure* makes what each of those who wait is to be given."""
         self._failure = failure
         self._told.set()
 
-    async def kept(self) -> None:
+    async def wait(self) -> None:
         """Wait for the outcome; raise if it is not the one that was hoped for."""
         await self._told.wait()
         if self._failure is not None:
@@ -197,9 +203,16 @@ def interrupted(path: str) -> StartInterrupted:
     return StartInterrupted(f"{path} was stopped before it was ready")
 
 
+def call_off(service: Service, path: str) -> None:
+    """Tell whoever waits for *service*, or for anything below it, that its turn will not come."""
+    service._break_promise(partial(interrupted, path))
+    for child in service._children():
+        call_off(child, f"{path}/{child.name}")
+
+
 def not_started(run: Run) -> Exception:
     """Why *run*, which is over, has not become ready: a stop, its errors, or both."""
-    errors = [error for error in run.errors if isinstance(error, Exception)]
+    errors = run.plain_errors()
     if not errors:
         return interrupted(run.path)
     if run.interrupted:
@@ -213,12 +226,13 @@ class Tree:
     def __init__(self, events: Events) -> None:
         self.events = events
         self.emit = events.emit
-        self._bound: dict[Service, AsyncExitStack] = {}  # in the order of binding
+        self._bound: dict[Service, tuple[str, AsyncExitStack]] = {}  # with its path, in the order of binding
 
-    def emit_errors(self, errors: Iterable[BaseException], phase: str, *, alone: bool) -> None:
-        """One event for each of *errors*, under the path that it carries."""
+    def emit_errors(self, errors: Iterable[BaseException], path: str, phase: str, *, alone: bool) -> None:
+        """One event for each of *errors*, under the path that it carries, or *path*."""
         for error in errors:
-            self.emit(ErrorRaised(paths_of(error)[-1], trio.current_time(), error, phase, alone))
+            where = (paths_of(error) or [path])[-1]
+            self.emit(ErrorRaised(where, trio.current_time(), error, phase, alone))
 
     async def bind(self, run: Run) -> None:
         """Call ``privileged_start`` throughout the service of *run*, where that was not done before.
@@ -228,16 +242,18 @@ class Tree:
         """
         fresh: list[Service] = []
         for part in walk(run.service):
+            if run.stop_asked:
+                return
             if not part._binds or part in self._bound or not _is_below(part, run.service):
                 continue  # the tree may change while others bind
             fresh.append(part)
-            stack = self._bound[part] = AsyncExitStack()
-            run.at = part.path
+            run.at, stack = part.path, AsyncExitStack()
+            self._bound[part] = run.at, stack
             try:
                 with _code_of(part):
                     await _theirs(part.privileged_start, stack)
                 if part not in self._bound:  # it left the tree while it was binding
-                    run.record(await self._close(part, stack), "releasing")
+                    run.record(await self._close(part, run.at, stack), "releasing")
             except BaseException:
                 run.record(await self.release(fresh), "releasing")
                 raise
@@ -248,11 +264,10 @@ class Tree:
         chosen = self._bound.keys() if parts is None else self._bound.keys() & set(parts)
         errors: list[BaseException] = []
         for part in [part for part in reversed(self._bound) if part in chosen]:
-            errors += await self._close(part, self._bound.pop(part))
+            errors += await self._close(part, *self._bound.pop(part))
         return errors
 
-    async def _close(self, part: Service, stack: AsyncExitStack) -> list[BaseException]:
-        path = part.path
+    async def _close(self, part: Service, path: str, stack: AsyncExitStack) -> list[BaseException]:
         try:
             with _code_of(part), trio.move_on_after(part.stop_timeout, shield=True) as limit:
                 await _theirs(stack.aclose)
@@ -346,10 +361,15 @@ class Run:
         try:
             await self._body()
         except BaseException as error:  # noqa: BLE001 - L14: recorded here, raised by the root's main
-            self.record(flatten(error, self.at), self._phase())
+            errors = [part for part in flatten(error, self.at) if not self._follows_from_stop(part)]
+            self.record(errors, self._phase())
         if self.leaving:
             self.record(await self.tree.release(walk(self.service)), "releasing")
         self.end()
+
+    def _follows_from_stop(self, error: BaseException) -> bool:
+        # A leaf that awaited a start which the stop of its own tree called off has not failed.
+        return self.ready and isinstance(error, StartInterrupted) and self.host.is_stopping()
 
     async def _body(self) -> None:
         with self.scope:
@@ -383,10 +403,10 @@ class Run:
         if self._start_limit is not None:
             self._start_limit.cancel()
         self.move(Move.FAIL if self.errors else Move.END if self.stop_asked else Move.FINISH)
-        if not self.ready:
-            self.service._break_promise(lambda: not_started(self))
         self.host.watch.has_ended(self)
         self.host.child_ended(self)
+        if self.service._run is None:  # and not started anew
+            self.service._break_promise(lambda: not_started(self))
         if self._gone is not None:
             self._gone.set()
 
@@ -427,7 +447,11 @@ class Run:
         """Keep errors of this run; they are told now and raised where L13 and L14 say."""
         fresh = list(errors)
         self.errors += fresh
-        self.tree.emit_errors(fresh, phase, alone=self.is_kept_from_main())
+        self.tree.emit_errors(fresh, self.at, phase, alone=self.is_kept_from_main())
+
+    def plain_errors(self) -> list[Exception]:
+        """Its errors without those that end programs: KeyboardInterrupt, SystemExit."""
+        return [error for error in self.errors if isinstance(error, Exception)]
 
     def reports_to_caller(self) -> bool:
         """Whether its errors go to whoever awaits this one run, and the others never notice."""
@@ -442,6 +466,7 @@ class Run:
             return "binding"
         return "stopping" if self.stop_asked else "running" if self.ready else "starting"
 
+    @enable_ki_protection
     async def _limit_start(self) -> None:
         """Fail the run if it is not ready in time."""
         seconds = self.service.start_timeout
@@ -451,6 +476,8 @@ class Run:
         if not (self.ready or self.over or self.stop_asked):
             late = StartTimeoutError(f"not ready within its start_timeout of {seconds} s")
             self.record(flatten(late, self.path), "starting")
+            if not self.reports_to_caller():
+                self.host.doom()
             self.ask_stop(drain=False)
 
     # ---- its stop
@@ -474,6 +501,8 @@ class Run:
         if reason is not None:
             self.tree.emit(StopRequested(self.path, trio.current_time(), reason))
         self.move(Move.STOP)
+        if self.interrupted:
+            self.service._break_promise(partial(interrupted, self.path))
         self._begin_stop()
 
     def spend_budget(self) -> None:
@@ -551,7 +580,8 @@ class Branch(Run):
     async def _body(self) -> None:
         with self.scope:  # only the binding can be cancelled; from then on the branch is asked
             await self.tree.bind(self)
-            self.host.bound(self)
+            if not self.stop_asked:
+                self.host.bound(self)
         self._binding = False
         async with trio.open_nursery() as self._nursery_of_children:
             self._start_next()
@@ -595,7 +625,7 @@ class Branch(Run):
     def end(self) -> None:
         """Also tell those who wait for a child whose turn never came."""
         for child in self.service._children():
-            child._break_promise(partial(interrupted, f"{self.path}/{child.name}"))
+            call_off(child, f"{self.path}/{child.name}")
         super().end()
 
     def spawn(self, async_fn: Callable[[], Awaitable[None]], name: str | None = None) -> None:
@@ -619,6 +649,20 @@ class Branch(Run):
             for child in self.service._children():
                 if child._run is not None:
                     child._run.cut_drains(deadline)
+
+    def is_stopping(self) -> bool:
+        """Whether this branch, or one that it is in, has been asked to stop."""
+        return self.stop_asked or self.host.is_stopping()
+
+    def waits_for_caller(self, run: Run) -> bool:
+        """Whether *run* has its turn to stop only when a later child is gone, in which the caller is."""
+        if not self.stop_asked:
+            return False
+        children = self.service._children()
+        if run.service not in children:
+            return False
+        later = children[children.index(run.service) + 1 :]
+        return any(child._run is not None and child._run.within() for child in later)
 
     def doom(self) -> None:
         """A failure below will end this branch: its budget counts from now, and so do those above."""
@@ -664,7 +708,7 @@ class Branch(Run):
         """Let go of a child that does not run."""
         self.tree.emit(ServiceRemoved(f"{self.path}/{child.name}", trio.current_time()))
         self.service._detach(child)
-        child._break_promise(partial(interrupted, f"{self.path}/{child.name}"))
+        call_off(child, f"{self.path}/{child.name}")
         self._finished.discard(child)
         self._private.discard(child)
         if child in self.pending:
@@ -684,8 +728,11 @@ class Branch(Run):
         child = run.service
         if run.leaving:
             self.forget(child)
-        if run.errors and not run.reports_to_caller():
-            self.errors += run.errors
+        # What ends programs ends this one, whoever awaits the service (L17).
+        to_caller = run.reports_to_caller()
+        climbing = [error for error in run.errors if not (to_caller and isinstance(error, Exception))]
+        if climbing:
+            self.errors += climbing
             self._fail(run.path)
         elif run.leaving or self.stop_asked:
             pass
@@ -712,7 +759,6 @@ class Root:
         service: what to run.
         events: the stream of its tree's events.
         bound: called when everything is bound and nothing runs yet (rule L18).
-        beside: an async function that runs beside the tree, and ends with it.
     """
 
     path = ""
@@ -724,16 +770,13 @@ class Root:
         events: Events,
         *,
         bound: Callable[[], object] | None = None,
-        beside: Callable[[Run], Awaitable[None]] | None = None,
     ) -> None:
         self.tree = Tree(events)
         self._service = service
         self._hook = bound
-        self._beside = beside
         self._task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
         self.watch = Watch()
         self._nursery: trio.Nursery
-        self._beside_scope = trio.CancelScope(shield=True)
         self._cancelled: trio.Cancelled | None = None
         self._interrupt: KeyboardInterrupt | None = None
 
@@ -745,11 +788,10 @@ class Root:
         run.leaving = True  # with its end the tree ends, and all that is bound in it is released
         async with trio.open_nursery() as self._nursery:
             run.begin()
-            if self._beside is not None:
-                self._nursery.start_soon(self._attend, run)
+            if trio.current_effective_deadline() == -math.inf:  # cancelled before it began: do not even bind
+                run.ask_stop(drain=False, reason="main was cancelled")
             while not run.over:
                 await self._wait_for_news(run)
-            self._beside_scope.cancel()
         self._account_for(run)
 
     async def _wait_for_news(self, run: Run) -> None:
@@ -770,7 +812,7 @@ class Root:
 
     def _account_for(self, run: Run) -> None:
         """Raise what has to come out of ``main`` (rules L2, L13, L14, L17)."""
-        errors = [error for error in run.errors if isinstance(error, Exception)]
+        errors = run.plain_errors()
         group = failed(run.path, errors) if errors else None
         for bare in (self._interrupt, *run.errors):
             if bare is not None and not isinstance(bare, Exception):
@@ -794,11 +836,6 @@ class Root:
         with trio.CancelScope(shield=True):
             await async_fn()
 
-    async def _attend(self, run: Run) -> None:
-        with self._beside_scope:
-            assert self._beside is not None
-            await self._beside(run)
-
     @enable_ki_protection
     def stop_child(self, run: Run, *, drain: bool, reason: str) -> None:
         """To stop the root is to stop everything."""
@@ -806,6 +843,14 @@ class Root:
 
     def doom(self) -> None:
         """There is nothing above that would have to hurry."""
+
+    def is_stopping(self) -> bool:
+        """It is no service that could."""
+        return False
+
+    def waits_for_caller(self, run: Run) -> bool:
+        """There is nobody beside the topmost run."""
+        return False
 
     def is_kept_from_main(self) -> bool:
         """This is where ``main`` is awaited."""

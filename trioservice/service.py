@@ -18,16 +18,22 @@ import itertools
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import ClassVar
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from .errors import ServiceStateError, StartInterrupted, TreeError, UnknownServiceError, failed
+from .errors import (
+    ServicesFailed,
+    ServiceStateError,
+    StartInterrupted,
+    TreeError,
+    UnknownServiceError,
+    failed,
+)
 from .events import Event, Events
 from .lifecycle import State
-from .run import Branch, Host, Promise, Root, Run, Tree, current_service, interrupted, walk
+from .run import Branch, Host, Promise, Root, Run, Tree, call_off, current_service, walk
 
 __all__ = ["MultiService", "Service", "TaskService", "current_service"]
 
@@ -206,13 +212,16 @@ class Service:
             StartInterrupted: a stop came first.
         """
         run, host = self._run, self._running_parent("started")
+        if self._state is State.RUNNING:
+            await trio.lowlevel.checkpoint()
+            return
+        promise = self._promised()
         if run is None:
             if self not in host.pending:
                 host.launch(self)
         elif run.stop_asked:
             run.again = True
-            await self._begun_again(run)
-        await self.wait_running()
+        await promise.wait()
 
     @enable_ki_protection
     async def stop(self, *, drain: bool = True) -> None:
@@ -230,11 +239,15 @@ class Service:
         """
         run = self._run
         if run is None:
+            self._give_up_turn()
             await trio.lowlevel.checkpoint()
             return
         run.host.stop_child(run, drain=drain, reason="stop() was called")
-        if not run.within():
-            await self._ended(run)
+        if run.within() or run.host.waits_for_caller(run):
+            return
+        await run.wait_gone()
+        if run.alone and run.plain_errors():
+            raise failed(run.path, run.plain_errors())
 
     @enable_ki_protection
     async def restart(self) -> None:
@@ -255,10 +268,12 @@ class Service:
         run.again = True
         if run.within():
             return
-        await self._begun_again(run)
-        await self.wait_running()
-        if run.alone and run.errors:
-            raise _failure(run)
+        try:
+            await self._promised().wait()
+        except (ServicesFailed, StartInterrupted) as failure:
+            raise _joined(run.path, failure, run.plain_errors() if run.alone else []) from None
+        if run.alone and run.plain_errors():
+            raise failed(run.path, run.plain_errors())
 
     async def wait_running(self) -> None:
         """Wait until it is ready: at once if it is, else for the outcome of its present or next start.
@@ -271,17 +286,22 @@ class Service:
         if self._state is State.RUNNING:
             await trio.lowlevel.checkpoint()
             return
-        self._refuse_to_wait_for_oneself()
-        if self._promise is None:
-            self._promise = Promise()
-        await self._promise.kept()
+        await self._promised().wait()
 
     async def wait_stopped(self) -> None:
-        """Wait until the present run, if there is one, is over."""
+        """Wait until the present run, if there is one, is over.
+
+        Raises:
+            ServiceStateError: the caller is what it would wait for.
+        """
         if self._run is None:
             await trio.lowlevel.checkpoint()
-        else:
-            await self._run.wait_gone()
+            return
+        if self._run.within():
+            raise ServiceStateError(
+                f"{self.path!r} would wait for its own end for ever; ask it to stop instead"
+            )
+        await self._run.wait_gone()
 
     @enable_ki_protection
     def emit(self, event: Event) -> None:
@@ -330,22 +350,31 @@ class Service:
             raise ServiceStateError(f"{self.path!r} cannot be {what}: {host.path!r} is stopping")
         return host
 
-    async def _ended(self, run: Run) -> None:
-        await run.wait_gone()
-        if run.alone and run.errors:
-            raise _failure(run)
+    def _give_up_turn(self) -> None:
+        """Let a start that has not begun yet not begin at all."""
+        host = self._parent._run if self._parent is not None else None
+        if host is not None and self in host.pending:
+            host.pending.remove(self)
+            call_off(self, self.path)
 
-    async def _begun_again(self, run: Run) -> None:
-        await run.wait_gone()
-        if self._run is None:
-            raise StartInterrupted(f"{run.path} was stopped before it was started again")
+    def _promised(self) -> Promise:
+        """What becomes of the present start, or of the next."""
+        self._refuse_to_wait_for_oneself()
+        if self._promise is None:
+            self._promise = Promise()
+        return self._promise
 
     def _refuse_to_wait_for_oneself(self) -> None:
         """Nobody waits for ever (rule L2): neither for oneself nor for what starts after oneself."""
+        if self._run is not None and self._run.within():
+            raise ServiceStateError(
+                f"{self.path!r} would wait for itself for ever; call task_status.started() first, "
+                "or ask for restart(), which does not wait within the service"
+            )
         caller = current_service()
         run = caller._run if caller is not None else None
         while run is not None and not run.ready and run.within():
-            if self is run.service or self._comes_after(run):
+            if self._comes_after(run):
                 raise ServiceStateError(
                     f"{run.path!r}, which is itself not ready yet, would wait for {self.path!r} for ever; "
                     "call task_status.started() first, or use add_service, which does not wait"
@@ -369,7 +398,7 @@ class Service:
 
     def _break_promise(self, failure: Callable[[], Exception]) -> None:
         if self._promise is not None:
-            self._promise.break_(failure)
+            self._promise.fail(failure)
             self._promise = None
 
 
@@ -513,12 +542,13 @@ class MultiService(Service):
         try:
             host.admit(child, private=True)
             await child.wait_running()
-        except BaseException:
+        except BaseException as failure:  # noqa: BLE001 - it comes out again, with what else went wrong
             # Structured concurrency: it must be gone before the caller goes on.  No deadline, as
             # for every stop: no drain, one cancellation, and a report while it does not obey it.
+            path = child.path
             with trio.CancelScope(shield=True):
-                await self._dismiss(child)
-            raise
+                errors = await self._dismiss(child)
+            raise _joined(path, failure, errors) from None
 
     @enable_ki_protection
     async def remove_service(self, child: Service) -> None:
@@ -533,9 +563,13 @@ class MultiService(Service):
         if child._parent is not self:
             raise TreeError(f"{child.path!r} is no child of {self.path!r}")
         run = child._run
-        if run is None or run.host is not self._run:
-            await self._let_go(child)
+        if run is None:
+            path, errors = child.path, await self._let_go(child)
+            if errors:
+                raise failed(path, errors)
             return
+        if run.host is not self._run:
+            raise ServiceStateError(f"{child.path!r} runs on its own; stop it before removing it")
         run.leaving = True
         await child.stop()
 
@@ -581,6 +615,8 @@ class MultiService(Service):
         """Check everything, then change something (rule L21)."""
         if not isinstance(child, Service):
             raise TypeError(f"{self.path!r} takes services as children, not {child!r}")
+        if not hasattr(child, "_state"):
+            raise TypeError(f"{type(child).__name__} has an __init__ that does not call super().__init__()")
         if child._parent is not None:
             raise TreeError(
                 f"{child.path!r} has a parent already; `await child.disown_service_parent()` first"
@@ -592,7 +628,8 @@ class MultiService(Service):
         if any(self is part for part in walk(child)):
             raise TreeError(f"{self.path!r} is {child.name!r} or below it, so it cannot be its parent")
         if self._run is not None and not self._run.takes_children():
-            raise ServiceStateError(f"{self.path!r} is stopping and takes no children")
+            doing = "is stopping" if self._run.stop_asked else "has finished"
+            raise ServiceStateError(f"{self.path!r} {doing} and takes no children")
         child._require_none_running(f"{child.name!r} cannot be added to {self.path!r}")
         name = child.name
         if child._given_name is None:
@@ -610,21 +647,23 @@ class MultiService(Service):
         child._name = child._given_name
         child._parent = None
 
-    async def _let_go(self, child: Service) -> None:
-        """Remove a child that does not run; it may hold something bound all the same."""
+    async def _let_go(self, child: Service) -> list[Exception]:
+        """Remove a child that does not run, release what it has bound, and return what that raised."""
         tree, path = self._running_tree(), child.path
         if self._run is not None:
             self._run.forget(child)
         else:
             self._detach(child)
-            child._break_promise(partial(interrupted, path))
+            call_off(child, path)
         if tree is None:
             await trio.lowlevel.checkpoint()
-            return
+            return []
         errors = await tree.release(walk(child))
-        if errors:
-            tree.emit_errors(errors, "releasing", alone=True)
-            raise failed(path, [error for error in errors if isinstance(error, Exception)])
+        tree.emit_errors(errors, path, "releasing", alone=True)
+        for error in errors:
+            if not isinstance(error, Exception):
+                raise error  # L17: what ends programs is nobody's private matter
+        return [error for error in errors if isinstance(error, Exception)]
 
     def _running_tree(self) -> Tree | None:
         """The tree in which this has, or will have, its turn."""
@@ -633,21 +672,30 @@ class MultiService(Service):
             service = service._parent
         return None if service is None or service._run is None else service._run.tree
 
-    async def _dismiss(self, child: Service) -> None:
-        """See that a child whose start has come to nothing is gone and removed."""
+    async def _dismiss(self, child: Service) -> list[Exception]:
+        """See that a child whose start has come to nothing is gone and removed; return its errors."""
         if child._parent is not self:
-            return
+            return []
         run = child._run
         if run is None:
-            await self._let_go(child)
-        else:
-            run.leaving = True
-            run.host.stop_child(run, drain=False, reason="its start was given up")
-            await run.wait_gone()
+            return await self._let_go(child)
+        run.leaving = True
+        run.host.stop_child(run, drain=False, reason="its start was given up")
+        await run.wait_gone()
+        return run.plain_errors()
 
 
-def _failure(run: Run) -> Exception:
-    return failed(run.path, [error for error in run.errors if isinstance(error, Exception)])
+def _joined(path: str, failure: BaseException, errors: list[Exception]) -> BaseException:
+    """*failure*, and beside it those of *errors* that it does not hold already."""
+    held = list(failure.exceptions) if isinstance(failure, ServicesFailed) else [failure]
+    others = [error for error in errors if error not in held]
+    if not others:
+        return failure
+    parts = [*held, *others]
+    plain = [part for part in parts if isinstance(part, Exception)]
+    if len(plain) == len(parts):
+        return failed(path, plain)
+    return BaseExceptionGroup(f"{path}: not started, and failed", parts)
 
 
 def _checked_name(name: str) -> str:

@@ -242,3 +242,14 @@ def test_the_command_line_is_read_from_the_process_where_none_is_given(
     monkeypatch.setattr(sys, "argv", ["trioservice", "plan", "nothing.tac"])
     assert main() == Exit.NO_INPUT
     assert "no such file: nothing.tac" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
+def test_a_plan_that_cannot_be_written_is_a_status_and_no_traceback(tmp_path: Path, redirection: str) -> None:
+    """Standard output may be closed or its disk full."""
+    target = tmp_path / "app.tac"
+    target.write_text("from trioservice import Application\napplication = Application('app')\n")
+    command = f"{sys.executable} -m trioservice plan {target} {redirection}"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == Exit.OUTPUT_FAILED
+    assert "Traceback" not in done.stderr

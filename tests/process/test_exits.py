@@ -17,6 +17,7 @@ def test_the_statuses_are_those_of_sysexits() -> None:
         "NO_INPUT": os.EX_NOINPUT,
         "START_FAILED": os.EX_UNAVAILABLE,
         "LOAD_FAILED": os.EX_SOFTWARE,
+        "OUTPUT_FAILED": os.EX_IOERR,
         "NO_PERMISSION": os.EX_NOPERM,
     }
 

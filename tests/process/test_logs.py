@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from trioservice import Application, Service, TaskService
-from trioservice.process.logs import Formatter, log_to
+from trioservice.process.logs import Formatter, log_to, tell
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -112,3 +112,17 @@ def test_an_application_that_has_set_up_logging_itself_keeps_it() -> None:
     log_to(io.StringIO())
     assert root.handlers == [mine]
     assert root.level == logging.CRITICAL
+
+
+class _Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError("the reader has gone")
+
+
+def test_a_stream_that_cannot_take_it_is_no_reason_for_a_traceback() -> None:
+    """Closed, broken, or of an encoding that lacks the character."""
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    assert not tell(None, "lost")
+    assert not tell(_Broken(), "lost")
+    assert tell(ascii_only, "└─ stock\n")
+    assert ascii_only.buffer.getvalue() == b"?? stock\n"  # type: ignore[attr-defined]

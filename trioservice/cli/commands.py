@@ -48,10 +48,11 @@ def _run(options: Namespace) -> int:
 
 def _plan(options: Namespace) -> int:
     from ..config.targets import load
+    from ..process.exits import Exit
+    from ..process.logs import tell
     from .plan import drawn
 
-    sys.stdout.write(drawn(load(options.target)))
-    return 0
+    return Exit.OK if tell(sys.stdout, drawn(load(options.target))) else Exit.OUTPUT_FAILED
 
 
 COMMANDS = (

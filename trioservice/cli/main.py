@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..process.exits import Exit
+from ..process.logs import tell
 from .commands import COMMANDS
 
 __all__ = ["main"]
@@ -16,7 +17,7 @@ __all__ = ["main"]
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, a hint, and the status for a wrong command line."""
-        sys.stderr.write(f"trioservice: {message}\n  hint: `{self.prog} --help` lists what there is\n")
+        tell(sys.stderr, f"trioservice: {message}\n  hint: `{self.prog} --help` lists what there is\n")
         raise SystemExit(Exit.USAGE)
 
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(options.command.run(options))
     except TargetError as error:
-        sys.stderr.write(f"{error.details}trioservice: {error}\n  hint: {error.hint}\n")
+        tell(sys.stderr, f"{error.details}trioservice: {error}\n  hint: {error.hint}\n")
         statuses = {
             Fault.MISSING: Exit.NO_INPUT,
             Fault.INVALID: Exit.DATA,

@@ -176,6 +176,9 @@ def _load_attribute(target: str) -> object:
     hint = "a target is a .tac or .py file, or package.module:attribute"
     if not all(module_name.split(".")) or not attributes:
         raise TargetError(f"not a target: {target}", hint=hint, fault=Fault.MISSING)
+    if Path(module_name).is_file():
+        hint = f"a file takes no attribute, its application is `application`: {module_name}"
+        raise TargetError(f"not a target: {target}", hint=hint, fault=Fault.MISSING)
     sys.path.insert(0, "")  # as `python -m` does: what stands in the present folder is importable
     found: object = _calling_theirs(partial(_import, module_name), f"importing {module_name}")
     for attribute in attributes.split("."):
@@ -206,6 +209,12 @@ def _import(name: str) -> ModuleType:
 
 
 def _as_application(found: object, where: str, name: str) -> Application:
+    if isinstance(found, type) and issubclass(found, Service):
+        raise TargetError(
+            f"{where} is the class {found.__name__}, not one of its instances",
+            hint=f"make one: {found.__name__}(...)",
+            fault=Fault.INVALID,
+        )
     if callable(found) and not isinstance(found, Service):
         where = f"what {where} returned"
         found = _calling_theirs(found, f"calling {name}")

@@ -24,6 +24,7 @@ class Exit(enum.IntEnum):
     NO_INPUT = 66, "the target: no such file, module or attribute"
     START_FAILED = 69, "the application did not become ready: a service failed to start, a port is in use"
     LOAD_FAILED = 70, "the target raised an exception while it was loaded"
+    OUTPUT_FAILED = 74, "what was asked for could not be written to standard output"
     NO_PERMISSION = 77, "the application may not do what it needs for its start, such as bind a port"
 
     meaning: str

@@ -7,13 +7,15 @@ the record was made (rule L20), so nobody has to write it into messages.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 from typing import TextIO
 
 from ..service import current_service
 
-__all__ = ["Formatter", "log_to"]
+__all__ = ["Formatter", "log_to", "tell"]
 
 
 class Formatter(logging.Formatter):
@@ -43,3 +45,25 @@ def log_to(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     handler.setFormatter(Formatter())
     root.addHandler(handler)
     root.setLevel(level)
+
+
+def tell(stream: TextIO | None, text: str) -> bool:
+    """Write *text* to a standard stream as well as that can be done; whether it could.
+
+    The stream may be closed (``None``), a pipe whose reader has gone, on a full disk, or of an
+    encoding that lacks a character; none of that is worth a traceback.
+    """
+    if stream is None:
+        return False
+    try:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding))
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            # What is still buffered would be complained of once more, at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True

@@ -17,7 +17,7 @@ from ..errors import ServiceError, ServicesFailed, report
 from ..events import Event, StateChanged
 from ..lifecycle import State
 from .exits import Exit
-from .logs import log_to
+from .logs import log_to, tell
 
 __all__ = ["Farewell", "run"]
 
@@ -40,25 +40,19 @@ def run(application: Application) -> Exit:
     try:
         trio.run(application.main)
     except ServicesFailed as failure:
-        sys.stderr.write(report(failure.exceptions))
+        tell(sys.stderr, report(failure.exceptions))
         return Exit.FAILED if became_ready else _why_not_started(failure)
     except ServiceError as error:
-        sys.stderr.write(f"trioservice: {error}\n")
+        tell(sys.stderr, f"trioservice: {error}\n")
         return Exit.START_FAILED
     except (KeyboardInterrupt, SystemExit) as end:
         # It decides how the process ends (rule L17), but what else went wrong is not lost (rule L13).
         if isinstance(end.__context__, ServicesFailed):
-            sys.stderr.write(report(end.__context__.exceptions))
+            tell(sys.stderr, report(end.__context__.exceptions))
         raise
     finally:
         unsubscribe()
     return Exit.OK
-
-
-def _report_context(error: BaseException) -> None:
-    """What else went wrong: of an interrupt and an exit, the errors of others are the context (rule L17)."""
-    if isinstance(error.__context__, ServicesFailed):
-        sys.stderr.write(report(error.__context__.exceptions))
 
 
 def _why_not_started(failure: ServicesFailed) -> Exit:

@@ -445,10 +445,19 @@ def test_a_factory_that_raises_or_wants_arguments_is_told_with_its_own_frames_at
     error = refused("app.tac", Fault.RAISED)
     assert str(error) == "ValueError while calling app: no"
     assert "raise ValueError('no')" in error.details
-    write("app.tac", "from trioservice import Application as application")
+    write("app.tac", APP, "def application(name):", "    return Application(name)")
     error = refused("app.tac", Fault.RAISED)
     assert "missing 1 required positional argument: 'name'" in str(error)
     assert error.details == ""
+
+
+def test_the_class_in_place_of_an_application_is_named_as_the_slip_it_is(write: Write) -> None:
+    """And a file with an attribute behind it, which only modules take."""
+    write("app.tac", "from trioservice import Application as application")
+    error = refused("app.tac", Fault.INVALID)
+    assert "is the class Application" in str(error)
+    assert "make one" in error.hint
+    assert "a file takes no attribute" in refused("app.tac:application", Fault.MISSING).hint
 
 
 def test_a_service_that_is_part_of_another_tree_is_told_with_that_tree(write: Write) -> None:

@@ -209,10 +209,10 @@ def _import(name: str) -> ModuleType:
 
 
 def _as_application(found: object, where: str, name: str) -> Application:
-    if isinstance(found, type) and issubclass(found, Service):
+    if found is Application:
         raise TargetError(
-            f"{where} is the class {found.__name__}, not one of its instances",
-            hint=f"make one: {found.__name__}(...)",
+            f"{where} is the class Application, not one of its instances",
+            hint="make one: application = Application('name', ...)",
             fault=Fault.INVALID,
         )
     if callable(found) and not isinstance(found, Service):

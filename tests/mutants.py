@@ -312,11 +312,11 @@ def survives(mutant: Mutant, patience: float) -> str | None:
         return "the code it edits is no longer there: mend the mutant"
     mutated = source.replace(mutant.old, mutant.new, 1)
     compile(mutated, str(path), "exec")
-    status, told = tested({mutant.file: mutated}, patience)
+    status, told = outcome_of({mutant.file: mutated}, patience)
     return None if status == FAILED else f"pytest answered {status}\n{told}"
 
 
-def tested(edits: dict[str, str], patience: float = 300) -> tuple[int, str]:
+def outcome_of(edits: dict[str, str], patience: float = 300) -> tuple[int, str]:
     """Run the heart's tests on a copy of the package with *edits*: pytest's status, and its last words.
 
     A bug may make them hang; that is noticed after *patience* seconds.
@@ -349,7 +349,7 @@ def main(names: list[str]) -> int:
     """Try the mutants of these names, or all; 1 if one survives."""
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     begun = time.monotonic()
-    status, told = tested({})
+    status, told = outcome_of({})
     if status:
         print(f"the tests fail on the unchanged code, so they can prove nothing:\n{told}")
         return 1

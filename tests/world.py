@@ -786,13 +786,15 @@ def _drains_keep_their_budgets(life: Life) -> Iterator[str]:
 
 def _budgets(life: Life) -> Iterator[tuple[str, float, float]]:
     """The drain budgets of branches that were planned to have one: path, since when, how long."""
-    limits = dict(_limits(life.plan, "app"))
+    limits = {path: plan.drain_timeout for path, plan in _branches(life.plan, "app") if path != "app"}
     for _, event, _ in _changes(life):
         if event.new is State.STOPPING and limits.get(event.path) is not None:
             yield event.path, event.time, limits[event.path] or 0.0
 
 
-def _limits(plan: Branch, path: str) -> Iterator[tuple[str, float | None]]:
+def _branches(plan: Branch, path: str) -> Iterator[tuple[str, Branch]]:
+    """Every branch of a plan, with the path that it will have."""
+    yield path, plan
     taken: set[str] = set()
     for child in plan.children:
         base = "leaf" if isinstance(child, Leaf) else "MultiService"
@@ -801,8 +803,7 @@ def _limits(plan: Branch, path: str) -> Iterator[tuple[str, float | None]]:
             name, number = f"{base}-{number}", number + 1
         taken.add(name)
         if isinstance(child, Branch):
-            yield f"{path}/{name}", child.drain_timeout
-            yield from _limits(child, f"{path}/{name}")
+            yield from _branches(child, f"{path}/{name}")
 
 
 def _has_ended_since(life: Life, path: str, since: float, until: float) -> bool:
@@ -847,7 +848,7 @@ def _what_is_bound_is_released_once_in_reverse(life: Life) -> Iterator[str]:
 
 def _finished_means_finished(life: Life) -> Iterator[str]:
     """L15: a branch all of whose children have finished is finished in the same moment."""
-    kept = dict(_keepers(life.plan, "app"))
+    kept = {path: plan.keep_running for path, plan in _branches(life.plan, "app")}
     finished: dict[str, set[str]] = {}
     history = _changes(life)
     for place, (_, event, siblings) in enumerate(history):
@@ -863,19 +864,6 @@ def _finished_means_finished(life: Life) -> Iterator[str]:
                     yield f"L15: all children of {parent} have finished, and it has not"
         elif event.new is State.STARTING and parent == "":
             finished.clear()
-
-
-def _keepers(plan: Branch, path: str) -> Iterator[tuple[str, bool]]:
-    yield path, plan.keep_running
-    taken: set[str] = set()
-    for child in plan.children:
-        base = "leaf" if isinstance(child, Leaf) else "MultiService"
-        name, number = base, 2
-        while name in taken:
-            name, number = f"{base}-{number}", number + 1
-        taken.add(name)
-        if isinstance(child, Branch):
-            yield from _keepers(child, f"{path}/{name}")
 
 
 def _the_stuck_are_reported(life: Life) -> Iterator[str]:

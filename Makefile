@@ -19,7 +19,7 @@ heading = @printf '\n=== %s ===\n' '$(1)'
 .DELETE_ON_ERROR:
 # The steps of `make check` are told apart by their headings, which needs them to come one after another.
 .NOTPARALLEL:
-.PHONY: help run test check format format-check lint types floors docs coverage test-trio-typing mutants \
+.PHONY: help run test check format format-check lint types floors docs coverage test-trio-typing explore mutants \
 	bench lock clean
 
 help: ## list these commands
@@ -80,6 +80,10 @@ coverage: $(VENV)/.test ## run the tests and show which branches they miss
 test-trio-typing: $(TRIO_TYPING)/.trio-typing ## run the tests that need trio-typing, in an environment of their own
 	$(call heading,Tests with trio-typing)
 	@$(TRIO_TYPING)/bin/python -m pytest tests/trio_typing
+
+explore: $(VENV)/.test ## live thousands of random lives of random trees, in search of a broken rule
+	$(call heading,Random lives)
+	@TRIOSERVICE_EXPLORE=1 TRIOSERVICE_EXAMPLES=5000 $(VENV)/bin/python -m pytest tests/test_run.py
 
 mutants: $(VENV)/.test ## break the code on purpose and see that the tests notice
 	$(call heading,Mutants)

@@ -661,6 +661,10 @@ def _children_stop_in_reverse(life: Life) -> Iterator[str]:
                 inside.pop(fact.path, None)
         elif isinstance(fact, StopRequested) and fact.reason.endswith(" failed"):
             failing.add(fact.path)
+        elif isinstance(fact, ErrorRaised) and isinstance(fact.error, StartTimeoutError):
+            failing.add(
+                fact.path
+            )  # its own failure, like one that it raises itself; nobody's turn is awaited
         elif isinstance(fact, StateChanged):
             parent = fact.path.rpartition("/")[0]
             if fact.new is State.STOPPING:

@@ -35,13 +35,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # `trioservice run FILE`, but on free ports, so that tests neither wait for nor disturb anybody.
 _RUN_ON_FREE_PORTS = """
 import signal, sys
+from dataclasses import replace
 from trioservice import MultiService, TCPServer
 from trioservice.config.targets import load
 from trioservice.process.runner import Farewell, run
 
 def free(service):
     if isinstance(service, TCPServer):
-        service.port = 0
+        service.endpoint = replace(service.endpoint, port=0)
     for child in service if isinstance(service, MultiService) else ():
         free(child)
 

@@ -23,6 +23,7 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 
 __all__ = [
+    "CannotConnectError",
     "CannotListenError",
     "NotReadyError",
     "ServiceError",
@@ -70,6 +71,19 @@ class CannotListenError(ServiceError, OSError):
     """An address could not be bound: in use, not permitted, not on this machine.
 
     ``errno`` is the operating system's number, ``str()`` a sentence with the likely mend.
+    """
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(errno, message)
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class CannotConnectError(ServiceError, OSError):
+    """A server could not be reached: nobody there, no such name, no answer in time.
+
+    ``errno`` is the operating system's number, or 0; ``str()`` a sentence with the likely mend.
     """
 
     def __init__(self, errno: int, message: str) -> None:

@@ -46,8 +46,8 @@ def test_a_nested_tree_is_drawn_in_start_order_with_its_facts() -> None:
         "│  └─ jobs  (MultiService)\n"
         "│     └─ nothing  (TaskService)\n"
         "├─ front  (MultiService, drains for up to 7 s)\n"
-        "│  ├─ web  (TCPServer, port 8080 on 127.0.0.1, drains for up to 5 s)\n"
-        "│  └─ admin  (TCPServer, port chosen by the system on all interfaces, drains for up to 5 s)\n"
+        "│  ├─ web  (TCPServer, tcp:8080:interface=127.0.0.1, drains for up to 5 s)\n"
+        "│  └─ admin  (TCPServer, tcp:0, drains for up to 5 s)\n"
         "└─ last  (Service)\n"
     )
 
@@ -57,7 +57,7 @@ def test_a_tree_without_a_limit_says_nothing_of_one() -> None:
     tree = Application("bare", TCPServer(1, nothing, name="web", drain_timeout=None), shutdown_timeout=None)
     assert drawn(tree) == (
         "bare  (Application)\n"
-        "└─ web  (TCPServer, port 1 on all interfaces, drains without a limit of its own)\n"
+        "└─ web  (TCPServer, tcp:1, drains without a limit of its own)\n"
     )
 
 
@@ -79,6 +79,6 @@ def test_the_command_prints_the_tree_and_starts_nothing(
     assert main(["plan", str(path)]) == 0
     out, err = capsys.readouterr()
     assert out == (
-        "shop  (Application)\n└─ web  (TCPServer, port 80 on all interfaces, drains for up to 5 s)\n"
+        "shop  (Application)\n└─ web  (TCPServer, tcp:80, drains for up to 5 s)\n"
     )
     assert err == ""

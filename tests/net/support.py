@@ -12,7 +12,7 @@ import trio
 
 from trioservice import Application, Service, TCPServer
 from trioservice.events import Event
-from trioservice.net.listeners import Address
+from trioservice.net.addresses import Address
 from trioservice.net.streams import SocketStream
 
 E = TypeVar("E", bound=Event)

@@ -12,7 +12,9 @@ import pytest
 import trio
 
 from trioservice import CannotListenError
-from trioservice.net.listeners import Listener, bind_tcp, show_address
+from trioservice.net.addresses import show_address
+from trioservice.net.endpoints import TCPServerEndpoint
+from trioservice.net.listeners import Listener, TCPListener, bind
 
 from .support import LOCAL, connect, is_refused
 
@@ -37,6 +39,10 @@ def patch_bind(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bind], None]:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+async def bind_tcp(host: str | None, port: int) -> list[Listener]:
+    return await bind(TCPServerEndpoint(port, () if host is None else (host,)))
 
 
 def close(listeners: list[Listener]) -> None:
@@ -249,8 +255,8 @@ async def test_between_two_runs_the_port_is_kept_and_refuses(
         client = await connect(address)
         taken = listener.accept()
         assert taken is not None
-        assert taken[1] == client.socket.getsockname()
-        taken[0].close()
+        assert taken.peer == client.socket.getsockname()
+        taken.abandon()
         await client.aclose()
         assert listener.accept() is None
         listener.shut()

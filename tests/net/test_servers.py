@@ -31,7 +31,7 @@ from trioservice import (
 from trioservice.errors import paths_of
 from trioservice.events import DrainCut, StateChanged
 from trioservice.net.events import AcceptDelayed, ConnectionFailed, Listening
-from trioservice.net.listeners import Listener
+from trioservice.net.listeners import SocketListener
 from trioservice.net.streams import SocketStream
 
 from .support import LIMIT, LOCAL, Events, ask, connect, echo, eventually, is_refused, reset, running
@@ -106,7 +106,7 @@ async def test_port_0_on_all_interfaces_is_one_port_for_both_families() -> None:
 @pytest.mark.parametrize("port", [-1, 65536, "80", 80.0, None])
 def test_a_port_that_cannot_be_one_is_refused_when_the_server_is_made(port: Any) -> None:
     """A wrong port is told where it is written, not when the application starts."""
-    with pytest.raises(ValueError, match=r"port is a number from 0 to 65535, not"):
+    with pytest.raises(ValueError, match=r"port is .*0 to 65535.*, not"):
         TCPServer(port, echo)
 
 
@@ -200,13 +200,13 @@ async def test_a_reset_before_the_server_has_looked_is_no_trouble_either(
 ) -> None:
     """A client that is gone before it is accepted is one failed connection."""
     looks = trio.Event()
-    really = Listener.wait
+    really = SocketListener.wait
 
-    async def wait(listener: Listener) -> None:
+    async def wait(listener: SocketListener) -> None:
         await looks.wait()
         await really(listener)
 
-    monkeypatch.setattr(Listener, "wait", wait)
+    monkeypatch.setattr(SocketListener, "wait", wait)
     server = TCPServer(0, echo, host=LOCAL)
     async with running(server) as (_, events):
         await reset(await connect(server))
@@ -390,12 +390,12 @@ async def test_without_descriptors_the_server_waits_and_says_so_once_a_second(
     """A full descriptor table is a warning a second, whatever the number of listeners, and not the end."""
     tries = 0
 
-    def accept(listener: Listener) -> None:
+    def accept(listener: SocketListener) -> None:
         nonlocal tries
         tries += 1
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(Listener, "accept", accept)
+    monkeypatch.setattr(SocketListener, "accept", accept)
     server = TCPServer(0, echo)
     async with running(server) as (app, events):
         assert len(server.addresses) == 2
@@ -452,16 +452,16 @@ async def test_a_connection_that_died_before_it_was_accepted_is_passed_over(
 ) -> None:
     """What the network did to one client while it queued is not the next one's trouble."""
     troubles = 3
-    really = Listener.accept
+    really = SocketListener.accept
 
-    def accept(listener: Listener) -> object:
+    def accept(listener: SocketListener) -> object:
         nonlocal troubles
         if troubles:
             troubles -= 1
             raise OSError(number, os.strerror(number))
         return really(listener)
 
-    monkeypatch.setattr(Listener, "accept", accept)
+    monkeypatch.setattr(SocketListener, "accept", accept)
     server = TCPServer(0, echo, host=LOCAL)
     async with running(server) as (app, events):
         async with await connect(server) as client:
@@ -474,10 +474,10 @@ async def test_a_connection_that_died_before_it_was_accepted_is_passed_over(
 async def test_a_listener_that_is_truly_broken_fails_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that can never accept again must not look as if it ran."""
 
-    def accept(listener: Listener) -> None:
+    def accept(listener: SocketListener) -> None:
         raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
 
-    monkeypatch.setattr(Listener, "accept", accept)
+    monkeypatch.setattr(SocketListener, "accept", accept)
     with trio.fail_after(LIMIT), pytest.raises(ServicesFailed) as raised:
         await Application("app", TCPServer(0, echo, host=LOCAL, name="srv"), handle_signals=False).main()
     (error,) = raised.value.exceptions
@@ -620,10 +620,10 @@ async def test_connections_that_the_kernel_had_taken_before_the_stop_are_served(
 ) -> None:
     """Who was let in before the door was shut is not turned away, even if nobody had seen them yet."""
 
-    async def never(listener: Listener) -> None:
+    async def never(listener: SocketListener) -> None:
         await trio.sleep_forever()
 
-    monkeypatch.setattr(Listener, "wait", never)
+    monkeypatch.setattr(SocketListener, "wait", never)
     server = TCPServer(0, echo, host=LOCAL)
     async with running(server) as (app, _):
         address = server.addresses[0]

@@ -11,7 +11,7 @@ import trio
 from trio_typing import Nursery, TaskStatus
 
 from trioservice import Application, MultiService, Service, State, TaskService, TCPServer
-from trioservice.net.listeners import Address
+from trioservice.net.addresses import Address
 from trioservice.net.streams import SocketStream
 
 

@@ -29,7 +29,7 @@ from trioservice import (
 from trioservice.errors import paths_of
 from trioservice.events import ErrorRaised, Event, Listener, StateChanged
 from trioservice.net.events import ConnectionFailed, Listening
-from trioservice.net.listeners import Address
+from trioservice.net.addresses import Address
 from trioservice.net.servers import ServerStatistics
 from trioservice.net.streams import SocketStream
 

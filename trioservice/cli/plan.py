@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ..net.servers import TCPServer
+from ..net.endpoints import Endpoint
 from ..service import MultiService, Service
 
 __all__ = ["drawn"]
@@ -27,9 +27,9 @@ def _lines(service: Service, first: str, rest: str) -> Iterator[str]:
 def _facts(service: Service) -> Iterator[str]:
     kind = type(service).__name__
     yield kind
-    if isinstance(service, TCPServer):
-        host = "all interfaces" if service.host is None else service.host
-        yield f"port {service.port or 'chosen by the system'} on {host}"
+    endpoint = getattr(service, "endpoint", None)
+    if isinstance(endpoint, Endpoint):
+        yield str(endpoint)
     if service.drain_timeout < math.inf and (service._drains or isinstance(service, MultiService)):
         yield f"drains for up to {service.drain_timeout:g} s"
     elif service._drains:

@@ -1,65 +1,152 @@
-"""Addresses become bound sockets.
+"""Endpoints become listeners: doors at which stream connections arrive.
 
 A listener is bound early and opened late.  Bound early, in the privileged phase, so that a
 port in use or not permitted is known before anything runs (rule L18).  Opened late, when its
 server starts, so that no client is kept waiting by a server that waits for its database.
 
-Between two runs of its server a listener keeps its port and refuses connections: to be
-refused is better than to hang in the queue of a server that is not there.  Linux can do that
-with one socket (``shutdown`` makes it stop listening and leaves it bound); where the system
-cannot, the socket is closed and bound again at the same address.
+Between two runs of its server a listener keeps its place and refuses connections: to be
+refused is better than to hang in the queue of a server that is not there.  Only what systemd
+or whoever started us listens on stays open, for that is what it is lent for: those who come
+between two runs, or between two processes, wait.
 """
 
 from __future__ import annotations
 
 import errno
-import os
+import functools
 import socket
-from contextlib import ExitStack, suppress
-from typing import TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
 
 import trio
 
-from ..errors import CannotListenError
+from .addresses import Address, address_of, peer_of
+from .binding import Place, SockAddr, bind_everywhere, bound_socket, cannot_listen
+from .endpoints import (
+    HAProxyServerEndpoint,
+    SSLServerEndpoint,
+    StreamServerEndpoint,
+    TCPServerEndpoint,
+    TLSServerEndpoint,
+)
+from .streams import SocketStream
 
-__all__ = ["Address", "Listener", "bind_tcp", "show_address"]
-
-#: Where a socket is: host and port, for IPv4 and IPv6 alike.
-Address: TypeAlias = tuple[str, int]
-
-# Go, nginx and Node pass a few hundred, trio 65,535; the kernel truncates to its somaxconn
-# anyway, so asking for much lets the administrator decide in one place.
-BACKLOG = 65_535
+__all__ = ["Listener", "SocketListener", "TCPListener", "bind"]
 
 
-class Listener:
-    """A bound socket whose door can be opened and shut."""
+class Listener(ABC):
+    """A door: where connections arrive, one after another."""
 
-    def __init__(self, family: socket.AddressFamily, sockaddr: tuple[object, ...]) -> None:
-        self._family = family
-        self._sock: socket.socket | None = _bound_socket(family, sockaddr)
-        self._sockaddr = self._sock.getsockname()
-        self._open = False
+    #: Nobody will come any more; a server whose listeners are all exhausted is finished.
+    exhausted: bool = False
 
     @property
+    @abstractmethod
     def address(self) -> Address:
         """Where it is bound; the real port, if port 0 was asked for."""
-        return address_of(self._sockaddr)
 
+    @abstractmethod
     def open(self) -> None:
         """Take connections from now on.
 
         Raises:
-            CannotListenError: another program has taken the port meanwhile.
+            CannotListenError: another program has taken the place meanwhile.
         """
+
+    @abstractmethod
+    def accept(self) -> SocketStream | None:
+        """The next of those connections that wait at the door; ``None`` if there is none."""
+
+    @abstractmethod
+    async def wait(self) -> None:
+        """Wait until somebody may be at the door."""
+
+    @abstractmethod
+    def waiting(self) -> Iterator[SocketStream]:
+        """Take in those whom the kernel has let in already and to whom :meth:`shut` would be a reset."""
+
+    @abstractmethod
+    def shut(self) -> None:
+        """Take no more connections, and keep the place."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up the place."""
+
+
+class SocketListener(Listener):
+    """A listener around a socket that listens, or can be told to."""
+
+    def __init__(self, sock: socket.socket, backlog: int) -> None:
+        self._sock: socket.socket | None = sock
+        self._sockaddr = sock.getsockname()
+        self._backlog = backlog
+        self._open = False
+
+    @property
+    def address(self) -> Address:
+        """Where it is bound."""
+        return address_of(self._sockaddr)
+
+    def open(self) -> None:
+        """Listen."""
+        assert self._sock is not None
+        try:
+            self._sock.listen(self._backlog)
+        except OSError as error:
+            raise cannot_listen(error, self.address, socket.SOCK_STREAM) from None
+        self._open = True
+
+    def accept(self) -> SocketStream | None:
+        """The next of those who wait."""
+        assert self._sock is not None
+        try:
+            sock, sockaddr = self._sock.accept()
+        except BlockingIOError:
+            return None
+        return SocketStream(trio.socket.from_stdlib_socket(sock), peer_of(sock, sockaddr))
+
+    async def wait(self) -> None:
+        """Wait until somebody may be there."""
+        assert self._sock is not None
+        await trio.lowlevel.wait_readable(self._sock)
+
+    def waiting(self) -> Iterator[SocketStream]:
+        """Those who wait now."""
+        with suppress(OSError):  # no descriptor is left, so there is nothing that could be done
+            while self._open and (taken := self.accept()) is not None:
+                yield taken
+
+    def close(self) -> None:
+        """Give up the socket."""
+        if self._sock is not None:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+            self._sock = None
+
+
+class TCPListener(SocketListener):
+    """A TCP port, which is kept while the door is shut.
+
+    Linux can do that with one socket (``shutdown`` makes it stop listening and leaves it
+    bound); where the system cannot, the socket is closed and bound again at the same address.
+    """
+
+    def __init__(self, family: socket.AddressFamily, sockaddr: SockAddr, place: Place, backlog: int) -> None:
+        self._family = family
+        self._place = place
+        super().__init__(bound_socket(family, socket.SOCK_STREAM, sockaddr, place), backlog)
+
+    def open(self) -> None:
+        """Listen, at the port of before."""
         if self._sock is None:
-            self._sock = _bound_socket(self._family, self._sockaddr)
+            self._sock = bound_socket(self._family, socket.SOCK_STREAM, self._sockaddr, self._place)
         try:
             self._bind_again(self._sock)
-            self._sock.listen(BACKLOG)
         except OSError as error:
-            raise _explained(error, self.address) from None
-        self._open = True
+            raise cannot_listen(error, self.address, socket.SOCK_STREAM) from None
+        super().open()
 
     def _bind_again(self, sock: socket.socket) -> None:
         # A port that was asked for by number stays with a socket that was shut; one that the
@@ -69,20 +156,6 @@ class Listener:
         except OSError as error:
             if error.errno != errno.EINVAL:  # that one means: still bound
                 raise
-
-    def accept(self) -> tuple[trio.socket.SocketType, Address] | None:
-        """The next of those connections that wait at the door; ``None`` if there is none."""
-        assert self._sock is not None
-        try:
-            sock, sockaddr = self._sock.accept()
-        except BlockingIOError:
-            return None
-        return trio.socket.from_stdlib_socket(sock), address_of(sockaddr)
-
-    async def wait(self) -> None:
-        """Wait until somebody may be at the door."""
-        assert self._sock is not None
-        await trio.lowlevel.wait_readable(self._sock)
 
     def shut(self) -> None:
         """Refuse connections from now on, and keep the port."""
@@ -97,112 +170,30 @@ class Listener:
         with suppress(OSError):  # whoever was quicker is named when this is opened again
             self._bind_again(self._sock)
 
-    def close(self) -> None:
-        """Give up the port."""
-        if self._sock is not None:
-            trio.lowlevel.notify_closing(self._sock)
-            self._sock.close()
-            self._sock = None
 
+@functools.singledispatch
+async def bind(endpoint: StreamServerEndpoint) -> list[Listener]:
+    """Bind *endpoint*, without opening it yet.
 
-async def bind_tcp(host: str | None, port: int) -> list[Listener]:
-    """Bind *port* on every address of *host*, on all interfaces of IPv4 and IPv6 for ``None``.
-
-    Port 0 is the same free port on all of them.
+    A package that brings a kind of endpoint of its own registers how to bind it:
+    ``@bind.register``, for its class.
 
     Raises:
-        CannotListenError: one of them cannot be had; none is kept then.
+        CannotListenError: it cannot be had; nothing is kept then.
     """
-    places = await _resolved(host, port)
-    for _ in range(10):
-        try:
-            return _bind_all(places, port, wildcard=host is None)
-        except CannotListenError as error:
-            # The port that the kernel chose for the first family may be taken in the second.
-            if port != 0 or error.errno != errno.EADDRINUSE:
-                raise
-    return _bind_all(places, port, wildcard=host is None)
+    raise TypeError(
+        f"{endpoint} ({type(endpoint).__name__}) is no endpoint that a stream server can listen on"
+    )
 
 
-async def _resolved(host: str | None, port: int) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
-    if host is None:
-        return [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port))]
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:  # the latter for what cannot be a name at all
-        said = getattr(error, "strerror", None) or str(error)
-        message = f"cannot listen on host {host!r}: {said}; is it spelt right?"
-        raise CannotListenError(errno.EADDRNOTAVAIL, message) from None
-    return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
+@bind.register
+async def _(endpoint: TCPServerEndpoint) -> list[Listener]:
+    def listener(family: socket.AddressFamily, sockaddr: SockAddr) -> Listener:
+        return TCPListener(family, sockaddr, endpoint, endpoint.backlog)
+
+    return await bind_everywhere(endpoint, socket.SOCK_STREAM, listener)
 
 
-def _bind_all(
-    places: list[tuple[socket.AddressFamily, tuple[object, ...]]], port: int, *, wildcard: bool
-) -> list[Listener]:
-    listeners: list[Listener] = []
-    with ExitStack() as undo:
-        for family, (host, _, *rest) in places:
-            chosen = listeners[0].address[1] if listeners else port
-            try:
-                listener = Listener(family, (host, chosen, *rest))
-            except CannotListenError as error:
-                # All interfaces means those there are; a machine without IPv6 is complete.
-                if wildcard and family == socket.AF_INET6 and error.errno in _NO_SUCH_FAMILY:
-                    continue
-                raise
-            undo.callback(listener.close)
-            listeners.append(listener)
-        undo.pop_all()
-    return listeners
-
-
-_NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
-
-
-def _bound_socket(family: socket.AddressFamily, sockaddr: tuple[object, ...]) -> socket.socket:
-    with ExitStack() as undo:
-        try:
-            sock = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            if os.name == "posix":  # elsewhere the option lets two programs share a port
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
-            sock.setblocking(False)
-            sock.bind(sockaddr)
-        except OSError as error:
-            raise _explained(error, address_of(sockaddr)) from None
-        undo.pop_all()
-        return sock
-
-
-def _explained(error: OSError, address: Address) -> CannotListenError:
-    """What the system said, and the likely mend."""
-    host, port = address
-    mends = {
-        errno.EADDRINUSE: (
-            f"another program, or another service of this one, listens there (`ss -ltnp 'sport = :{port}'` "
-            "names it); stop it or choose another port"
-        ),
-        errno.EACCES: (
-            "ports below 1024 are privileged; choose a higher one, or grant CAP_NET_BIND_SERVICE "
-            "(systemd: AmbientCapabilities=)"
-        ),
-        errno.EADDRNOTAVAIL: f"{host} is no address of this machine; `ip address` lists those it has",
-    }
-    said = error.strerror or str(error)
-    mend = mends.get(error.errno or 0, "")
-    message = f"cannot listen on {show_address(address)}: {said}" + (f"; {mend}" if mend else "")
-    return CannotListenError(error.errno or 0, message)
-
-
-def address_of(sockaddr: tuple[object, ...]) -> Address:
-    """Host and port of what the socket module calls an address."""
-    host, port, *_ = sockaddr
-    return str(host), int(str(port))
-
-
-def show_address(address: Address) -> str:
-    """As it stands in a URL: ``127.0.0.1:80``, ``[::1]:80``."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+@bind.register
+async def _(endpoint: SSLServerEndpoint | TLSServerEndpoint | HAProxyServerEndpoint) -> list[Listener]:
+    return await bind(endpoint.below)

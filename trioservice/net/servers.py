@@ -1,4 +1,4 @@
-"""Servers: accept, limit, isolate, drain.
+"""Stream servers: accept, limit, introduce, isolate, drain.
 
 One server is one leaf.  Its task opens the listeners and starts, in a nursery, one acceptor
 for each of them; every connection is a task in a second nursery around the first.  So the
@@ -10,27 +10,61 @@ alone (rule L16), a full descriptor table makes accepting wait instead of fail, 
 limit on connections, at which accepting stops, so that the others wait in the kernel's queue
 rather than being dropped.
 
-How connections are served (by a handler with a task of its own, as here, or by protocol
-callbacks) is one method, ``TCPServer._serve``; everything else is the same for both.
+A connection's way is one method, ``StreamServer._serve``: it is *introduced* (who is the
+client, according to a proxy; is there room for one more of his; the TLS handshake), then the
+handler has it, then it is closed.  All of that happens in the connection's own task, so that
+a client who dawdles holds up nobody else.
+
+There is one server, :class:`StreamServer`, for every endpoint; :class:`TCPServer`,
+:class:`UNIXServer` and :class:`SSLServer` say in Python's words what its texts say.
 """
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import math
-from collections import deque
-from contextlib import AsyncExitStack, suppress
+import os
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from ssl import SSLContext
+from typing import TypedDict, Unpack
 
 import trio
 
+from ..errors import ServiceError
 from ..retry import Retry
 from ..service import Service
-from .events import AcceptDelayed, ConnectionFailed, Listening
-from .listeners import Address, Listener, bind_tcp, show_address
-from .streams import SocketStream, StreamHandler
+from .addresses import Address, UNIXPeer, show_address
+from .endpoints import (
+    BACKLOG,
+    HAProxyServerEndpoint,
+    SSLServerEndpoint,
+    StreamServerEndpoint,
+    TCPServerEndpoint,
+    TLSServerEndpoint,
+    UNIXServerEndpoint,
+    server_endpoint,
+)
+from .events import (
+    AcceptDelayed,
+    CertificatesLoaded,
+    CertificatesRejected,
+    ConnectionFailed,
+    ConnectionRejected,
+    ConnectionTimedOut,
+    HandshakeFailed,
+    Listening,
+    Throttle,
+)
+from .listeners import Listener, bind
+from .proxy_protocol import ProxyProtocolError, read_header
+from .streams import Connection, SocketStream, StreamHandler
+from .tls import Certificates, TLSStream, certificates_of
 
-__all__ = ["ServerStatistics", "TCPServer"]
+__all__ = ["SSLServer", "ServerOptions", "ServerStatistics", "StreamServer", "TCPServer", "UNIXServer"]
 
 # Nothing is wrong with the listener: the process, or the machine, has no room.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
@@ -50,56 +84,87 @@ _LOST = {
 
 # Descriptors come back when connections end, so we look soon, and not much less often later.
 _ACCEPT_AGAIN = Retry(delay=0.02, delay_max=1.0, factor=2.0, jitter=0.0)
-_TELL_EVERY = 1.0  # seconds
+
+# How many times in an idle_timeout it is looked who is idle: a sum of bytes compared now and
+# then costs a connection nothing, where a deadline moved at each byte would cost it a tenth.
+_LOOKS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ServerStatistics:
     """What a server has done since its present, or last, run began."""
 
-    accepted: int  #: connections taken
-    active: int  #: connections that are being served now
-    failed: int  #: connections that ended with an error, the peer's or the handler's
+    accepted: int = 0  #: connections taken
+    active: int = 0  #: connections that are open now
+    rejected: int = 0  #: connections closed because of who made them
+    failed: int = 0  #: connections that ended with an error (the peer's or the handler's) or out of time
+    bytes_received: int = 0  #: on the wire
+    bytes_sent: int = 0  #: on the wire
 
 
-class TCPServer(Service):
-    """A leaf that serves TCP connections, each by a task of its own.
+class ServerOptions(TypedDict, total=False):
+    """The options that all stream servers share; see :class:`StreamServer`."""
+
+    max_connections: int | None
+    max_connections_per_peer: int | None
+    idle_timeout: float | None
+    handshake_timeout: float
+    proxy_protocol: Sequence[str] | None
+    name: str | None
+    start_timeout: float | None
+    drain_timeout: float | None
+    stop_timeout: float
+
+
+class StreamServer(Service):
+    """A leaf that serves stream connections at an endpoint, each by a task of its own.
 
     ::
 
-        async def echo(stream):
-            async for data in stream:
-                await stream.send_all(data)
-
-        app = Application("echo", TCPServer(7001, echo))
+        StreamServer("unix:/run/echo.sock:mode=660", echo)
+        StreamServer(config["listen"], echo, max_connections=1000)
 
     It is ready when it accepts connections.  When it is stopped, it first refuses new ones,
     then waits for its handlers up to ``drain_timeout``, then cancels them.
 
     Args:
-        port: 0 to 65535; 0 is a free one, which :attr:`addresses` tells.
+        endpoint: where to listen: a text like ``"tcp:8080"``, or a description from
+            :mod:`trioservice.net.endpoints`.
         handler: ``async def handler(stream)``; the stream is a
-            :class:`~trioservice.net.streams.SocketStream` and is closed when the handler returns.
+            :class:`~trioservice.net.streams.Connection` and is closed when the handler returns.
             What it raises ends its connection only, and is logged and counted.
-        host: name or address of an interface; ``None`` for all, of IPv4 and IPv6.
+        ssl_context: speak TLS: :class:`~trioservice.net.tls.Certificates`, which can be loaded
+            again, or an :class:`ssl.SSLContext` of your own.
         max_connections: at this number no more are accepted until one ends; ``None`` for no limit.
+        max_connections_per_peer: of one host (of one user, for UNIX sockets); more are closed at once.
+        idle_timeout: seconds without a byte in either direction after which a connection is
+            closed and its handler cancelled, give or take a quarter; ``None`` for no limit.
+        handshake_timeout: seconds that a client has for its TLS handshake and its PROXY header.
+        proxy_protocol: networks like ``"10.0.0.0/8"`` (and ``"unix"``) of proxies; connections
+            must come from there and begin with a PROXY header, version 1 or 2.
         name: as for :class:`~trioservice.service.Service`, like the other options.
         start_timeout: seconds within which it must be ready.
         drain_timeout: seconds that connections are given to end when the server is stopped.
         stop_timeout: seconds after its cancellation from which it is reported.
 
     Raises:
+        EndpointError: the text is no endpoint.
         ValueError: a port or a limit that cannot be one.
         CannotListenError: out of ``main``, if the address cannot be bound.
+        CertificateError: out of ``main``, if the certificates cannot be loaded.
     """
 
     def __init__(
         self,
-        port: int,
+        endpoint: str | StreamServerEndpoint,
         handler: StreamHandler,
         *,
-        host: str | None = None,
+        ssl_context: SSLContext | Certificates | None = None,
         max_connections: int | None = None,
+        max_connections_per_peer: int | None = None,
+        idle_timeout: float | None = None,
+        handshake_timeout: float = 10.0,
+        proxy_protocol: Sequence[str] | None = None,
         name: str | None = None,
         start_timeout: float | None = None,
         drain_timeout: float | None = 5.0,
@@ -108,35 +173,74 @@ class TCPServer(Service):
         super().__init__(
             name=name, start_timeout=start_timeout, drain_timeout=drain_timeout, stop_timeout=stop_timeout
         )
-        if not isinstance(port, int) or not 0 <= port <= 65535:
-            raise ValueError(f"port is a number from 0 to 65535, not {port!r}")
         if not callable(handler):
             raise TypeError(f"handler is an async function that takes a stream, not {handler!r}")
-        if max_connections is not None and max_connections < 1:
-            raise ValueError(f"max_connections is 1 or more, or None for no limit, not {max_connections!r}")
-        self.port = port
-        self.host = host
-        self.max_connections = max_connections
+        if isinstance(endpoint, str):
+            endpoint = server_endpoint(endpoint)
+        if proxy_protocol is not None:
+            endpoint = HAProxyServerEndpoint(endpoint, tuple(proxy_protocol))
+        self.endpoint = endpoint
+        self.max_connections = _limit("max_connections", max_connections)
+        self.max_connections_per_peer = _limit("max_connections_per_peer", max_connections_per_peer)
+        self.idle_timeout = None if idle_timeout is None else _seconds("idle_timeout", idle_timeout)
+        self.handshake_timeout = _seconds("handshake_timeout", handshake_timeout)
         self._handler = handler
+        self._trusted = _trusted_proxies(endpoint)
+        self._certificates = _certificates(endpoint, ssl_context)
         self._listeners: list[Listener] = []
-        self._accepted = self._active = self._failed = 0
         self._room = trio.Event()  # set, and made anew, when a connection ends
-        self._told = -math.inf  # when AcceptDelayed was last told
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin a new run (rule L3)."""
+        self._accepted = self._rejected = self._failed = 0
+        self._received = self._sent = 0  # by connections that have ended
+        self._open: dict[SocketStream, _Served] = {}
+        self._peers: Counter[object] = Counter()
+        self._delays, self._rejections = Throttle(), Throttle()
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Host and port of everything it is bound to; empty while it is not bound."""
+        """Everything that it is bound to; empty while it is not bound."""
         return tuple(listener.address for listener in self._listeners)
 
     def statistics(self) -> ServerStatistics:
         """A snapshot of its counters."""
-        return ServerStatistics(self._accepted, self._active, self._failed)
+        return ServerStatistics(
+            accepted=self._accepted,
+            active=len(self._open),
+            rejected=self._rejected,
+            failed=self._failed,
+            bytes_received=self._received + sum(stream.bytes_received for stream in self._open),
+            bytes_sent=self._sent + sum(stream.bytes_sent for stream in self._open),
+        )
+
+    def reload_certificates(self) -> bool:
+        """Load the files of the certificates again, for connections made from now on.
+
+        If they cannot be loaded, the old ones stay, and the reason is an event.  A context of
+        your own is yours to change; nothing happens then.
+
+        Returns:
+            whether the certificates are those that the files hold now.
+        """
+        if self._certificates is None:
+            return True
+        try:
+            self._certificates.load()
+        except ServiceError as error:
+            self.emit(CertificatesRejected(self.path, trio.current_time(), error))
+            return False
+        self.emit(CertificatesLoaded(self.path, trio.current_time()))
+        return True
 
     # ---- its life
 
     async def privileged_start(self, stack: AsyncExitStack) -> None:
-        """Bind, while the process may."""
-        self._listeners = await bind_tcp(self.host, self.port)
+        """Bind and read private keys, while the process may."""
+        if self._certificates is not None:
+            self._certificates.load()
+        self._listeners = await bind(self.endpoint)
         stack.callback(self._release)
 
     def _release(self) -> None:
@@ -146,22 +250,30 @@ class TCPServer(Service):
 
     async def run(self, task_status: trio.TaskStatus[tuple[Address, ...]]) -> None:
         """Accept until drained or cancelled; return when the last connection has ended."""
-        self._accepted = self._active = self._failed = 0
-        self._told = -math.inf
-        async with trio.open_nursery() as connections:
-            try:
-                with trio.CancelScope() as self._accepting:
-                    async with trio.open_nursery() as acceptors:
-                        for listener in self._listeners:
-                            listener.open()
-                            acceptors.start_soon(self._accept, listener, connections)
-                        self.emit(Listening(self.path, trio.current_time(), self.addresses))
-                        task_status.started(self.addresses)
-                waiting = self._waiting()
-            finally:
-                for listener in self._listeners:
-                    listener.shut()
-            await self._take_waiting(waiting, connections)
+        self._forget()
+        async with trio.open_nursery() as watch:
+            if self.idle_timeout is not None:
+                watch.start_soon(self._watch_for_idlers, self.idle_timeout)
+            async with trio.open_nursery() as connections:
+                await self._accept_all(connections, task_status)
+            watch.cancel_scope.cancel(reason="the last connection has ended")
+
+    async def _accept_all(
+        self, connections: trio.Nursery, task_status: trio.TaskStatus[tuple[Address, ...]]
+    ) -> None:
+        try:
+            with trio.CancelScope() as self._accepting:
+                async with trio.open_nursery() as acceptors:
+                    for listener in self._listeners:
+                        listener.open()
+                        acceptors.start_soon(self._accept, listener, connections)
+                    self.emit(Listening(self.path, trio.current_time(), self.addresses))
+                    task_status.started(self.addresses)
+            waiting = deque(stream for listener in self._listeners for stream in listener.waiting())
+        finally:
+            for listener in self._listeners:
+                listener.shut()
+        await self._take_waiting(waiting, connections)
 
     async def drain(self) -> None:
         """Refuse new connections; :meth:`run` returns, and so ends this, when the last has ended."""
@@ -173,12 +285,12 @@ class TCPServer(Service):
     async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
         """Take what comes to one listener."""
         tries = 0
-        while True:
+        while not listener.exhausted:
             await self._has_room()
             try:
                 # Nothing is awaited between the look for room and the accept, so that two
                 # listeners cannot both take the last place.
-                taken = listener.accept()
+                stream = listener.accept()
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     await self._wait_for_descriptors(error, tries)
@@ -189,73 +301,368 @@ class TCPServer(Service):
                     raise
             else:
                 tries = 0
-                if taken is None:
+                if stream is None:
                     await listener.wait()
                 else:
-                    self._take(*taken, connections)
+                    self._take(stream, connections)
                     await trio.lowlevel.checkpoint()
 
     async def _has_room(self) -> None:
-        while self.max_connections is not None and self._active >= self.max_connections:
+        while self.max_connections is not None and len(self._open) >= self.max_connections:
             await self._room.wait()
 
     async def _wait_for_descriptors(self, error: OSError, tries: int) -> None:
         delay = _ACCEPT_AGAIN.next_delay(tries)
         assert delay is not None
         now = trio.current_time()
-        if now - self._told >= _TELL_EVERY:
-            self._told = now
+        if self._delays.passes(now):
             self.emit(AcceptDelayed(self.path, now, error, delay))
         await trio.sleep(delay)
 
-    def _waiting(self) -> deque[tuple[trio.socket.SocketType, Address]]:
-        """Those whom the kernel has let in already: to shut the listener would reset them."""
-        waiting: deque[tuple[trio.socket.SocketType, Address]] = deque()
-        for listener in self._listeners:
-            with suppress(OSError):  # no descriptor is left, so there is nothing that could be done
-                while (taken := listener.accept()) is not None:
-                    waiting.append(taken)
-        return waiting
-
-    async def _take_waiting(
-        self, waiting: deque[tuple[trio.socket.SocketType, Address]], connections: trio.Nursery
-    ) -> None:
+    async def _take_waiting(self, waiting: deque[SocketStream], connections: trio.Nursery) -> None:
         try:
             while waiting:
                 await self._has_room()
-                self._take(*waiting.popleft(), connections)
+                self._take(waiting.popleft(), connections)
         finally:
-            for sock, _ in waiting:
-                sock.close()
+            for stream in waiting:
+                stream.abandon()
 
-    def _take(self, sock: trio.socket.SocketType, peer: Address, connections: trio.Nursery) -> None:
+    def _take(self, stream: SocketStream, connections: trio.Nursery) -> None:
         self._accepted += 1
-        self._active += 1
-        connections.start_soon(self._serve, sock, peer, name=f"{self.path} from {show_address(peer)}")
+        self._open[stream] = _Served()
+        name = f"{self.path} from {show_address(stream.peer)}"
+        connections.start_soon(self._serve, stream, name=name)
 
     # ---- serving
 
-    async def _serve(self, sock: trio.socket.SocketType, peer: Address) -> None:
-        """One connection, whose errors end nothing else."""
-        stream = SocketStream(sock, peer)
+    async def _serve(self, stream: SocketStream) -> None:
+        """The way of one connection, whose errors end nothing else."""
         try:
-            with sock:  # not `async with stream`, whose checkpoint may put Cancelled in the error's place
-                await self._handler(stream)
+            connection = await self._introduce(stream)
+            if connection is not None:
+                await self._handle(connection, self._open[stream])
+        finally:
+            stream.abandon()
+            self._leave(stream)
+
+    def _leave(self, stream: SocketStream) -> None:
+        served = self._open.pop(stream)
+        if served.whose is not None:
+            self._peers[served.whose] -= 1
+            if not self._peers[served.whose]:
+                del self._peers[served.whose]
+        self._received += stream.bytes_received
+        self._sent += stream.bytes_sent
+        self._room.set()
+        self._room = trio.Event()
+
+    # ---- introducing
+
+    async def _introduce(self, stream: SocketStream) -> Connection | None:
+        """What comes before the handler's turn; ``None`` if it will not have one."""
+        scope = trio.CancelScope(deadline=trio.current_time() + self.handshake_timeout)
+        try:
+            with scope:
+                if self._trusted is not None:
+                    await self._hear_proxy(stream, self._trusted)
+                self._count_peer(stream)
+                return await self._shake_hands(stream)
+        except _Unwelcome as reason:
+            self._rejected += 1
+            now = trio.current_time()
+            if self._rejections.passes(now):
+                held_back = self._rejections.held_back()
+                self.emit(ConnectionRejected(self.path, now, stream.peer, str(reason), held_back))
+        except (trio.BrokenResourceError, ProxyProtocolError) as error:
+            self._tell_handshake(stream, error)
+        if scope.cancelled_caught:
+            self._tell_handshake(stream, TimeoutError(f"it took more than {self.handshake_timeout:g} s"))
+        return None
+
+    def _tell_handshake(self, stream: SocketStream, error: Exception) -> None:
+        self._failed += 1
+        self.emit(HandshakeFailed(self.path, trio.current_time(), stream.peer, error))
+
+    async def _hear_proxy(self, stream: SocketStream, trusted: _Networks) -> None:
+        """Let a proxy say who the client is; the header comes before everything else, TLS too."""
+        if not trusted.hold(stream.peer):
+            raise _Unwelcome("it is no proxy that proxy_protocol= trusts")
+        data = b""
+        while (found := read_header(data)) is None:
+            more = await stream.receive_some()
+            if not more:
+                raise ProxyProtocolError("it ended within its PROXY header")
+            data += more
+        header, length = found
+        stream.put_back(data[length:])
+        if header.source is not None and header.destination is not None:
+            stream.introduce(header.source, header.destination)
+
+    def _count_peer(self, stream: SocketStream) -> None:
+        limit = self.max_connections_per_peer
+        if limit is None:
+            return
+        whose = _whose(stream.peer)
+        if self._peers[whose] >= limit:
+            raise _Unwelcome(f"it has {limit} already (max_connections_per_peer)")
+        self._peers[whose] += 1
+        self._open[stream].whose = whose
+
+    async def _shake_hands(self, stream: SocketStream) -> Connection:
+        if self._certificates is None:
+            return stream
+        secure = TLSStream(stream, self._certificates.context, server_side=True)
+        await secure.do_handshake()
+        return secure
+
+    # ---- handling
+
+    async def _handle(self, connection: Connection, served: _Served) -> None:
+        """The handler's turn."""
+        try:
+            with self._unless_idle(connection, served):
+                await self._handler(connection)
+                if isinstance(connection, TLSStream):
+                    await self._say_goodbye(connection)
         except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this connection only
-            self._tell_failure(stream, error)
+            self._tell_failure(connection, error)
         except BaseExceptionGroup as group:
             # A handler that was cancelled and raised as well: each part goes its own way.
             errors, others = group.split(Exception)
             if errors is not None:
-                self._tell_failure(stream, errors)
+                self._tell_failure(connection, errors)
             if others is not None:
                 raise others from None
-        finally:
-            self._active -= 1
-            self._room.set()
-            self._room = trio.Event()
 
-    def _tell_failure(self, stream: SocketStream, error: Exception | BaseExceptionGroup) -> None:
+    async def _say_goodbye(self, connection: TLSStream) -> None:
+        # Without TLS's own end the peer could not tell it from an attacker's.
+        with trio.move_on_after(self.handshake_timeout):
+            await connection.aclose()
+
+    def _tell_failure(self, connection: Connection, error: Exception | BaseExceptionGroup) -> None:
         self._failed += 1
         now = trio.current_time()
-        self.emit(ConnectionFailed(self.path, now, stream.peer, error, stream.broke_with(error)))
+        self.emit(ConnectionFailed(self.path, now, connection.peer, error, connection.broke_with(error)))
+
+    @contextmanager
+    def _unless_idle(self, connection: Connection, served: _Served) -> Iterator[None]:
+        if self.idle_timeout is None:
+            yield
+            return
+        with trio.CancelScope() as scope:
+            served.scope = scope
+            served.active_at = trio.current_time()
+            yield
+        if scope.cancelled_caught:
+            self._failed += 1
+            now = trio.current_time()
+            self.emit(ConnectionTimedOut(self.path, now, connection.peer, self.idle_timeout))
+
+    async def _watch_for_idlers(self, idle_timeout: float) -> None:
+        while True:
+            await trio.sleep(idle_timeout / _LOOKS)
+            now = trio.current_time()
+            for stream, served in self._open.items():
+                total = stream.bytes_received + stream.bytes_sent
+                if total != served.total:
+                    served.total, served.active_at = total, now
+                elif served.scope is not None and now - served.active_at >= idle_timeout:
+                    served.scope.cancel(reason="the connection was idle")
+
+
+class TCPServer(StreamServer):
+    """A leaf that serves TCP connections.
+
+    ::
+
+        async def echo(stream):
+            async for data in stream:
+                await stream.send_all(data)
+
+        app = Application("echo", TCPServer(7001, echo))
+
+    Args:
+        port: 0 to 65535; 0 is a free one, which :attr:`addresses` tells.
+        handler: ``async def handler(stream)``, with a :class:`~trioservice.net.streams.SocketStream`.
+        host: names or addresses of interfaces, one or several; ``None`` for all, of IPv4 and IPv6.
+        backlog: how many connections may wait to be accepted; the kernel has a limit of its own.
+        reuse_port: let several sockets, also of several processes, share the port (SO_REUSEPORT).
+        v6_only: an IPv6 socket takes no IPv4 connections; ``False`` lets ``host="::"`` take both.
+        device: only what comes through this network device (SO_BINDTODEVICE; Linux).
+        **options: those of :class:`StreamServer`, from ``max_connections`` on.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        handler: Callable[[SocketStream], Awaitable[object]],
+        *,
+        host: str | Sequence[str] | None = None,
+        backlog: int = BACKLOG,
+        reuse_port: bool = False,
+        v6_only: bool = True,
+        device: str | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> None:
+        endpoint = TCPServerEndpoint(port, _hosts(host), backlog, reuse_port, v6_only, device)
+        super().__init__(endpoint, handler, **options)
+
+
+class UNIXServer(StreamServer):
+    """A leaf that serves connections over a UNIX socket.
+
+    ``stream.peer`` is a :class:`~trioservice.net.addresses.UNIXPeer`, whose ``uid`` the kernel vouches for.
+
+    Args:
+        path: of the socket's file, or ``"@name"`` for an abstract name (Linux).  The file has
+            its mode and owner before anybody can connect; one that a dead server has left is
+            replaced, a live server's never; it is removed at the end if it is still ours.
+        handler: ``async def handler(stream)``, with a :class:`~trioservice.net.streams.SocketStream`.
+        mode: who may connect, as the file's mode; none but the owner by default.
+        backlog: how many connections may wait to be accepted.
+        user: whom the file is to belong to, by name or number.
+        group: likewise.
+        **options: those of :class:`StreamServer`, from ``max_connections`` on.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        handler: Callable[[SocketStream], Awaitable[object]],
+        *,
+        mode: int = 0o600,
+        backlog: int = BACKLOG,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> None:
+        names = (None if name is None else str(name) for name in (user, group))
+        endpoint = UNIXServerEndpoint(os.fspath(path), mode, backlog, *names)
+        super().__init__(endpoint, handler, **options)
+
+
+class SSLServer(StreamServer):
+    """A leaf that serves TLS connections over TCP.
+
+    ::
+
+        SSLServer(443, handler, CertificateFiles("shop.pem", "shop.key"))
+
+    Handshakes are made in each connection's own task and bounded by ``handshake_timeout``.
+
+    Args:
+        port: as for :class:`TCPServer`, like *host*, *backlog*, *reuse_port*, *v6_only* and *device*.
+        handler: ``async def handler(stream)``, with a :class:`~trioservice.net.tls.TLSStream`.
+        ssl_context: :class:`~trioservice.net.tls.Certificates`, which can be loaded again while
+            the server runs (:meth:`reload_certificates`), or an :class:`ssl.SSLContext` of your own.
+        host: see *port*.
+        backlog: see *port*.
+        reuse_port: see *port*.
+        v6_only: see *port*.
+        device: see *port*.
+        **options: those of :class:`StreamServer`, from ``max_connections`` on.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        handler: Callable[[TLSStream], Awaitable[object]],
+        ssl_context: SSLContext | Certificates,
+        *,
+        host: str | Sequence[str] | None = None,
+        backlog: int = BACKLOG,
+        reuse_port: bool = False,
+        v6_only: bool = True,
+        device: str | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> None:
+        endpoint = TCPServerEndpoint(port, _hosts(host), backlog, reuse_port, v6_only, device)
+        super().__init__(endpoint, handler, ssl_context=ssl_context, **options)
+
+
+# ---- what the arguments mean ------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Served:
+    """What the server knows of one open connection."""
+
+    whose: object = None  # as which peer it was counted
+    scope: trio.CancelScope | None = None  # of its handler, where being idle ends it
+    total: int = 0  # bytes, when last looked at
+    active_at: float = 0.0
+
+
+class _Unwelcome(Exception):
+    """This connection is not wanted; the text says why."""
+
+
+class _Networks:
+    """Those from whom a PROXY header is believed."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._unix = "unix" in networks
+        self._networks = [ipaddress.ip_network(network) for network in networks if network != "unix"]
+
+    def hold(self, peer: Address) -> bool:
+        if not isinstance(peer, tuple):
+            return self._unix
+        address = ipaddress.ip_address(peer[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+
+def _whose(peer: Address) -> object:
+    """What the connections of one peer have in common."""
+    if isinstance(peer, UNIXPeer):
+        return peer.uid
+    return peer[0] if isinstance(peer, tuple) else peer
+
+
+def _trusted_proxies(endpoint: StreamServerEndpoint) -> _Networks | None:
+    for layer in _layers(endpoint):
+        if isinstance(layer, HAProxyServerEndpoint):
+            return _Networks(layer.trust)
+    return None
+
+
+def _certificates(
+    endpoint: StreamServerEndpoint, ssl_context: SSLContext | Certificates | None
+) -> Certificates | None:
+    given = [certificates_of(ssl_context)] if ssl_context is not None else []
+    for layer in _layers(endpoint):
+        if isinstance(layer, (SSLServerEndpoint, TLSServerEndpoint)):
+            given.append(certificates_of(layer))
+    if len(given) > 1:
+        raise ValueError(
+            f"TLS within TLS is not offered; {endpoint} and ssl_context= name certificates twice"
+        )
+    return given[0] if given else None
+
+
+def _layers(endpoint: StreamServerEndpoint) -> Iterator[StreamServerEndpoint]:
+    """The endpoint and those below it, on which it stands."""
+    below: StreamServerEndpoint | None = endpoint
+    while below is not None:
+        yield below
+        below = getattr(below, "below", None)
+
+
+def _hosts(host: str | Sequence[str] | None) -> tuple[str, ...]:
+    if host is None:
+        return ()
+    return (host,) if isinstance(host, str) else tuple(host)
+
+
+def _limit(name: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise ValueError(f"{name} is 1 or more, or None for no limit, not {value!r}")
+    return value
+
+
+def _seconds(name: str, value: float) -> float:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
+    return value

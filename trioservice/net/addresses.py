@@ -1,0 +1,80 @@
+"""Where a socket is, and how to say so.
+
+An address is what Python's socket module calls one, without its oddities: IPv6's flow and
+scope are dropped (a scope that matters stands in the host, ``fe80::1%eth0``), and the NUL that
+begins an abstract name is written ``@``, as systemd and ``ss`` write it.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = ["Address", "UNIXPeer", "show_address"]
+
+
+@dataclass(frozen=True, slots=True)
+class UNIXPeer:
+    """Who is at the other end of a UNIX connection, as the kernel vouches for it.
+
+    Args:
+        path: where the peer's own socket is bound; clients seldom are, so it is mostly ``""``.
+        pid, uid, gid: of the process, as it was when it connected; ``None`` where the system does not tell.
+    """
+
+    path: str = ""
+    pid: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+#: Host and port (IPv4 and IPv6 alike), or the path of a UNIX socket, ``@name`` for an abstract one
+#: and ``""`` for one without a name, or what is known of a UNIX peer.
+Address: TypeAlias = tuple[str, int] | str | UNIXPeer
+
+
+def address_of(sockaddr: object) -> Address:
+    """What the socket module calls an address, as an :data:`Address`."""
+    if isinstance(sockaddr, tuple):
+        host, port, *_ = sockaddr
+        return str(host), int(port)
+    if isinstance(sockaddr, bytes):  # an abstract name; others are str
+        return sockaddr.decode("utf-8", "surrogateescape").replace("\0", "@", 1)
+    return str(sockaddr).replace("\0", "@", 1)
+
+
+def sockaddr_of(path: str) -> str:
+    """A UNIX path as the socket module wants it: an abstract name begins with NUL there."""
+    return "\0" + path[1:] if path.startswith("@") else path
+
+
+def peer_of(sock: socket.socket, sockaddr: object) -> Address:
+    """Who is at the other end of an accepted socket."""
+    if sock.family != getattr(socket, "AF_UNIX", None):
+        return address_of(sockaddr)
+    path = str(address_of(sockaddr))
+    if not hasattr(socket, "SO_PEERCRED"):  # Linux only
+        return UNIXPeer(path)
+    credentials = struct.Struct("iII")
+    try:
+        packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+    except OSError:  # gone already
+        return UNIXPeer(path)
+    return UNIXPeer(path, *credentials.unpack(packed))
+
+
+def show_address(address: Address) -> str:
+    """For a log: ``127.0.0.1:80``, ``[::1]:80``, ``/run/x``, ``process 17 of user 1000``."""
+    match address:
+        case UNIXPeer(path="", pid=None):
+            return "an unnamed socket"
+        case UNIXPeer(path="", pid=pid, uid=uid):
+            return f"process {pid} of user {uid}"
+        case UNIXPeer(path=path):
+            return path
+        case (host, port):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return str(address) or "an unnamed socket"

@@ -25,11 +25,11 @@ import re
 import socket
 import struct
 from dataclasses import dataclass
-from typing import TypeAlias
+
+from .addresses import Address
 
 __all__ = ["MAX_HEADER", "ProxyHeader", "ProxyProtocolError", "read_header"]
 
-Address: TypeAlias = tuple[str, int] | str
 
 #: Bytes of the longest header that is read; whoever holds as many holds all of it, or an error.
 #: Version 2 can announce 65,551, but the specification counts on a header that is smaller than

@@ -96,7 +96,22 @@ async def reset(client: trio.SocketStream) -> None:
     await client.aclose()
 
 
+async def ended(client: trio.SocketStream) -> bool:
+    """Whether the server closes the connection without a byte."""
+    with trio.fail_after(LIMIT):
+        try:
+            return await client.receive_some() == b""
+        except trio.BrokenResourceError:  # closed with bytes of ours unread
+            return True
+
+
 async def echo(stream: SocketStream) -> None:
     """The handler that needs no introduction."""
     async for data in stream:
         await stream.send_all(data)
+
+
+async def who(stream: SocketStream) -> None:
+    """Answers with the addresses and whatever was said first."""
+    said = await stream.receive_some()
+    await stream.send_all(f"{stream.peer} {stream.local} ".encode() + said)

@@ -22,7 +22,6 @@ There is one server, :class:`StreamServer`, for every endpoint; :class:`TCPServe
 from __future__ import annotations
 
 import errno
-import ipaddress
 import math
 import os
 from collections import Counter, deque
@@ -30,7 +29,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import TypedDict, Unpack
+from typing import TypedDict, Unpack, cast
 
 import trio
 
@@ -41,10 +40,8 @@ from .addresses import Address, UNIXPeer, show_address
 from .endpoints import (
     BACKLOG,
     HAProxyServerEndpoint,
-    SSLServerEndpoint,
     StreamServerEndpoint,
     TCPServerEndpoint,
-    TLSServerEndpoint,
     UNIXServerEndpoint,
     server_endpoint,
 )
@@ -59,10 +56,11 @@ from .events import (
     Listening,
     Throttle,
 )
+from .introductions import Introduction, Unwelcome
 from .listeners import Listener, bind
-from .proxy_protocol import ProxyProtocolError, read_header
+from .proxy_protocol import ProxyProtocolError
 from .streams import Connection, SocketStream, StreamHandler
-from .tls import Certificates, TLSStream, certificates_of
+from .tls import Certificates, TLSStream
 
 __all__ = ["SSLServer", "ServerOptions", "ServerStatistics", "StreamServer", "TCPServer", "UNIXServer"]
 
@@ -114,6 +112,16 @@ class ServerOptions(TypedDict, total=False):
     start_timeout: float | None
     drain_timeout: float | None
     stop_timeout: float
+
+
+class TCPServerOptions(ServerOptions, total=False):
+    """The options that :class:`SSLServer` shares with :class:`TCPServer`, which explains them."""
+
+    host: str | Sequence[str] | None
+    backlog: int
+    reuse_port: bool
+    v6_only: bool
+    device: str | None
 
 
 class StreamServer(Service):
@@ -185,8 +193,7 @@ class StreamServer(Service):
         self.idle_timeout = None if idle_timeout is None else _seconds("idle_timeout", idle_timeout)
         self.handshake_timeout = _seconds("handshake_timeout", handshake_timeout)
         self._handler = handler
-        self._trusted = _trusted_proxies(endpoint)
-        self._certificates = _certificates(endpoint, ssl_context)
+        self._introduction = Introduction(endpoint, ssl_context)
         self._listeners: list[Listener] = []
         self._room = trio.Event()  # set, and made anew, when a connection ends
         self._forget()
@@ -224,10 +231,10 @@ class StreamServer(Service):
         Returns:
             whether the certificates are those that the files hold now.
         """
-        if self._certificates is None:
+        if self._introduction.certificates is None:
             return True
         try:
-            self._certificates.load()
+            self._introduction.certificates.load()
         except ServiceError as error:
             self.emit(CertificatesRejected(self.path, trio.current_time(), error))
             return False
@@ -238,8 +245,8 @@ class StreamServer(Service):
 
     async def privileged_start(self, stack: AsyncExitStack) -> None:
         """Bind and read private keys, while the process may."""
-        if self._certificates is not None:
-            self._certificates.load()
+        if self._introduction.certificates is not None:
+            self._introduction.certificates.load()
         self._listeners = await bind(self.endpoint)
         stack.callback(self._release)
 
@@ -364,11 +371,10 @@ class StreamServer(Service):
         scope = trio.CancelScope(deadline=trio.current_time() + self.handshake_timeout)
         try:
             with scope:
-                if self._trusted is not None:
-                    await self._hear_proxy(stream, self._trusted)
+                await self._introduction.of_client(stream)
                 self._count_peer(stream)
-                return await self._shake_hands(stream)
-        except _Unwelcome as reason:
+                return await self._introduction.of_server(stream)
+        except Unwelcome as reason:
             self._rejected += 1
             now = trio.current_time()
             if self._rejections.passes(now):
@@ -384,37 +390,15 @@ class StreamServer(Service):
         self._failed += 1
         self.emit(HandshakeFailed(self.path, trio.current_time(), stream.peer, error))
 
-    async def _hear_proxy(self, stream: SocketStream, trusted: _Networks) -> None:
-        """Let a proxy say who the client is; the header comes before everything else, TLS too."""
-        if not trusted.hold(stream.peer):
-            raise _Unwelcome("it is no proxy that proxy_protocol= trusts")
-        data = b""
-        while (found := read_header(data)) is None:
-            more = await stream.receive_some()
-            if not more:
-                raise ProxyProtocolError("it ended within its PROXY header")
-            data += more
-        header, length = found
-        stream.put_back(data[length:])
-        if header.source is not None and header.destination is not None:
-            stream.introduce(header.source, header.destination)
-
     def _count_peer(self, stream: SocketStream) -> None:
         limit = self.max_connections_per_peer
         if limit is None:
             return
         whose = _whose(stream.peer)
         if self._peers[whose] >= limit:
-            raise _Unwelcome(f"it has {limit} already (max_connections_per_peer)")
+            raise Unwelcome(f"it has {limit} already (max_connections_per_peer)")
         self._peers[whose] += 1
         self._open[stream].whose = whose
-
-    async def _shake_hands(self, stream: SocketStream) -> Connection:
-        if self._certificates is None:
-            return stream
-        secure = TLSStream(stream, self._certificates.context, server_side=True)
-        await secure.do_handshake()
-        return secure
 
     # ---- handling
 
@@ -490,6 +474,7 @@ class TCPServer(StreamServer):
         reuse_port: let several sockets, also of several processes, share the port (SO_REUSEPORT).
         v6_only: an IPv6 socket takes no IPv4 connections; ``False`` lets ``host="::"`` take both.
         device: only what comes through this network device (SO_BINDTODEVICE; Linux).
+        ssl_context: as for :class:`StreamServer`; :class:`SSLServer` demands it.
         **options: those of :class:`StreamServer`, from ``max_connections`` on.
     """
 
@@ -503,10 +488,16 @@ class TCPServer(StreamServer):
         reuse_port: bool = False,
         v6_only: bool = True,
         device: str | None = None,
+        ssl_context: SSLContext | Certificates | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
         endpoint = TCPServerEndpoint(port, _hosts(host), backlog, reuse_port, v6_only, device)
-        super().__init__(endpoint, handler, **options)
+        super().__init__(endpoint, handler, ssl_context=ssl_context, **options)
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of everything that it is bound to; empty while it is not bound."""
+        return cast(tuple[tuple[str, int], ...], super().addresses)
 
 
 class UNIXServer(StreamServer):
@@ -523,6 +514,7 @@ class UNIXServer(StreamServer):
         backlog: how many connections may wait to be accepted.
         user: whom the file is to belong to, by name or number.
         group: likewise.
+        ssl_context: as for :class:`StreamServer`.
         **options: those of :class:`StreamServer`, from ``max_connections`` on.
     """
 
@@ -535,14 +527,15 @@ class UNIXServer(StreamServer):
         backlog: int = BACKLOG,
         user: str | int | None = None,
         group: str | int | None = None,
+        ssl_context: SSLContext | Certificates | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
         names = (None if name is None else str(name) for name in (user, group))
         endpoint = UNIXServerEndpoint(os.fspath(path), mode, backlog, *names)
-        super().__init__(endpoint, handler, **options)
+        super().__init__(endpoint, handler, ssl_context=ssl_context, **options)
 
 
-class SSLServer(StreamServer):
+class SSLServer(TCPServer):
     """A leaf that serves TLS connections over TCP.
 
     ::
@@ -552,16 +545,11 @@ class SSLServer(StreamServer):
     Handshakes are made in each connection's own task and bounded by ``handshake_timeout``.
 
     Args:
-        port: as for :class:`TCPServer`, like *host*, *backlog*, *reuse_port*, *v6_only* and *device*.
+        port: 0 to 65535; 0 is a free one.
         handler: ``async def handler(stream)``, with a :class:`~trioservice.net.tls.TLSStream`.
         ssl_context: :class:`~trioservice.net.tls.Certificates`, which can be loaded again while
             the server runs (:meth:`reload_certificates`), or an :class:`ssl.SSLContext` of your own.
-        host: see *port*.
-        backlog: see *port*.
-        reuse_port: see *port*.
-        v6_only: see *port*.
-        device: see *port*.
-        **options: those of :class:`StreamServer`, from ``max_connections`` on.
+        **options: those of :class:`TCPServer`, from ``host`` on.
     """
 
     def __init__(
@@ -569,16 +557,10 @@ class SSLServer(StreamServer):
         port: int,
         handler: Callable[[TLSStream], Awaitable[object]],
         ssl_context: SSLContext | Certificates,
-        *,
-        host: str | Sequence[str] | None = None,
-        backlog: int = BACKLOG,
-        reuse_port: bool = False,
-        v6_only: bool = True,
-        device: str | None = None,
-        **options: Unpack[ServerOptions],
+        **options: Unpack[TCPServerOptions],
     ) -> None:
-        endpoint = TCPServerEndpoint(port, _hosts(host), backlog, reuse_port, v6_only, device)
-        super().__init__(endpoint, handler, ssl_context=ssl_context, **options)
+        of_any_stream: StreamHandler = handler
+        super().__init__(port, of_any_stream, ssl_context=ssl_context, **options)
 
 
 # ---- what the arguments mean ------------------------------------------------------------------
@@ -594,60 +576,11 @@ class _Served:
     active_at: float = 0.0
 
 
-class _Unwelcome(Exception):
-    """This connection is not wanted; the text says why."""
-
-
-class _Networks:
-    """Those from whom a PROXY header is believed."""
-
-    def __init__(self, networks: Sequence[str]) -> None:
-        self._unix = "unix" in networks
-        self._networks = [ipaddress.ip_network(network) for network in networks if network != "unix"]
-
-    def hold(self, peer: Address) -> bool:
-        if not isinstance(peer, tuple):
-            return self._unix
-        address = ipaddress.ip_address(peer[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
-
-
 def _whose(peer: Address) -> object:
     """What the connections of one peer have in common."""
     if isinstance(peer, UNIXPeer):
         return peer.uid
     return peer[0] if isinstance(peer, tuple) else peer
-
-
-def _trusted_proxies(endpoint: StreamServerEndpoint) -> _Networks | None:
-    for layer in _layers(endpoint):
-        if isinstance(layer, HAProxyServerEndpoint):
-            return _Networks(layer.trust)
-    return None
-
-
-def _certificates(
-    endpoint: StreamServerEndpoint, ssl_context: SSLContext | Certificates | None
-) -> Certificates | None:
-    given = [certificates_of(ssl_context)] if ssl_context is not None else []
-    for layer in _layers(endpoint):
-        if isinstance(layer, (SSLServerEndpoint, TLSServerEndpoint)):
-            given.append(certificates_of(layer))
-    if len(given) > 1:
-        raise ValueError(
-            f"TLS within TLS is not offered; {endpoint} and ssl_context= name certificates twice"
-        )
-    return given[0] if given else None
-
-
-def _layers(endpoint: StreamServerEndpoint) -> Iterator[StreamServerEndpoint]:
-    """The endpoint and those below it, on which it stands."""
-    below: StreamServerEndpoint | None = endpoint
-    while below is not None:
-        yield below
-        below = getattr(below, "below", None)
 
 
 def _hosts(host: str | Sequence[str] | None) -> tuple[str, ...]:

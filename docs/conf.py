@@ -10,6 +10,7 @@ sys.path.insert(0, str(HERE))
 
 import command_line  # noqa: E402 - it stands beside this file
 import diagrams  # noqa: E402
+import endpoints  # noqa: E402
 
 # What is drawn or written from the code is made anew for each build, and included by the pages.
 GENERATED = HERE / "_build" / "generated"
@@ -19,8 +20,11 @@ for file, text in {
     "order.svg": diagrams.order(),
     "help.md": command_line.help_texts(),
     "exit-statuses.md": command_line.exit_statuses(),
+    "endpoints.md": endpoints.kinds(),
+    "endpoint-forms.md": endpoints.forms(),
 }.items():
     (GENERATED / file).write_text(text, encoding="utf-8")
+endpoints.hide_forms()
 
 project = "trioservice"
 author = "The trioservice authors"
@@ -55,6 +59,7 @@ nitpick_ignore_regex = [
     # Builtins and names that annotations use bare: classes such as ValueError, and type variables.
     (r"py:(class|exc|obj)", r"[A-Za-z]+(Error|Exception|ExceptionGroup|Interrupt|Warning|Exit)"),
     (r"py:(class|data|obj)", r"(bool|bytes|dict|float|frozenset|int|list|None|object|set|str|tuple|type)"),
+    (r"py:class", r"timedelta|tzinfo"),
     (r"py:(class|obj)", r"(optional|callable|iterable|[A-Z][A-Za-z]*T(_co|_contra)?|[A-Z]|_[A-Z]\w*)"),
 ]
 # The name of a type, not of a class: the page says what it stands for.

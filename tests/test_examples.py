@@ -65,10 +65,24 @@ def front_and_back(name: str) -> None:
         assert "Traceback" not in app.err
 
 
+def timer(name: str) -> None:
+    with running(trioservice("run", EXAMPLES / name)) as app:
+        app.says(r"kitchen: running")
+        app.says(r"kitchen/taste: a spoonful", times=2)
+        app.says(r"kitchen/look_outside: the call raised LookupError: it is dark", times=1)
+        log = app.err
+        assert log.index("kitchen: running") < log.index("more salt"), "a slow first call holds nobody up"
+        assert log.index("more salt") < log.rindex("a spoonful"), "calls do not overlap"
+        assert log.count("kitchen/tick: tick") >= 3
+        assert app.stops() == -15
+        assert app.err.count("more salt") == app.err.count("a spoonful"), "a stop waits for the call"  # L10
+
+
 #: What each example has to do; a file without an entry fails the test.
 DOES: dict[str, Callable[[str], None]] = {
     "01_echo.tac": echo,
     "02_front_and_back.tac": front_and_back,
+    "12_timer.tac": timer,
 }
 
 

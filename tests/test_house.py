@@ -33,6 +33,9 @@ TESTED_ELSEWHERE = {
     "cli/commands.py": "a table; the tests of each command read it",
 }
 
+# What a file may import besides, if the user has installed the extra of pyproject.toml for it.
+EXTRAS = {"timers.py": "cronsim"}
+
 # Every shield keeps trio's cancellation from somebody, so each has a reason that can be disputed.
 SHIELDS = {
     "run.py Tree._close": "what was bound is released even when cancelled; bounded by stop_timeout",
@@ -173,7 +176,19 @@ def test_trio_is_all_that_we_depend_on() -> None:
             f"{place(path)}:{line} imports {name}: use trio or the standard library, asyncio apart"
             for path in SOURCES
             for line, name in imports_of(parsed(path))
-            if name.partition(".")[0] not in allowed
+            if name.partition(".")[0] not in allowed | {EXTRAS.get(path.name)}
+        ]
+    )
+
+
+def test_an_extra_is_imported_where_it_is_used_and_nowhere_else() -> None:
+    none_of(
+        [
+            f"{place(path)} imports {EXTRAS[path.name]} at its top: do it in the function that needs it"
+            for path in SOURCES
+            if path.name in EXTRAS
+            for node in parsed(path).body
+            if isinstance(node, ast.Import | ast.ImportFrom) and EXTRAS[path.name] in ast.unparse(node)
         ]
     )
 
@@ -208,7 +223,7 @@ def test_importing_trioservice_is_cheap_and_quiet() -> None:
         before = set(sys.modules)
         hooks = sys.excepthook, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
         import trioservice
-        print(*sorted({"argparse", "asyncio", "pytest"} & (set(sys.modules) - before)))
+        print(*sorted({"argparse", "asyncio", "cronsim", "pytest"} & (set(sys.modules) - before)))
         assert hooks == (sys.excepthook, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
         assert not logging.getLogger("trioservice").handlers and not logging.getLogger().handlers
         assert threading.active_count() == 1

@@ -2,8 +2,8 @@
 
 The house, from the ground up; each floor knows only those below it:
 
-* errors, events, lifecycle, retry, run, service, application: the heart.  It knows neither
-  sockets nor processes, and can be read in one sitting.
+* errors, events, lifecycle, retry, run, service, timers, application: the heart.  It knows
+  neither sockets nor processes, and can be read in one sitting.
 * net: services that own sockets.
 * config, process: files that describe applications; the manners of an operating system process.
 * cli: the ``trioservice`` command, which joins the rooms.
@@ -13,6 +13,7 @@ The names offered here are those of everyday use.
 
 from .application import Application
 from .errors import (
+    CannotConnectError,
     CannotListenError,
     NotReadyError,
     ServiceError,
@@ -23,16 +24,21 @@ from .errors import (
     TreeError,
 )
 from .lifecycle import State
-from .net.servers import TCPServer
+from .net.endpoints import EndpointError
+from .net.servers import SSLServer, StreamServer, TCPServer, UNIXServer
 from .service import MultiService, Service, TaskService, current_service
+from .timers import TimerService
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Application",
+    "CannotConnectError",
     "CannotListenError",
+    "EndpointError",
     "MultiService",
     "NotReadyError",
+    "SSLServer",
     "Service",
     "ServiceError",
     "ServiceStateError",
@@ -40,8 +46,11 @@ __all__ = [
     "StartInterrupted",
     "StartTimeoutError",
     "State",
+    "StreamServer",
     "TCPServer",
     "TaskService",
+    "TimerService",
     "TreeError",
+    "UNIXServer",
     "current_service",
 ]

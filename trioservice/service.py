@@ -458,9 +458,14 @@ class TaskService(Service):
         await awaitable
 
     def _default_name(self) -> str:
-        inner = inspect.unwrap(getattr(self._async_fn, "func", self._async_fn))
-        name = getattr(inner, "__name__", type(inner).__name__)
-        return name.strip("<>")  # "<lambda>" in a path is hard to type
+        return name_of(self._async_fn)
+
+
+def name_of(fn: Callable[..., object]) -> str:
+    """What a service that calls *fn* is called, unless it is given a name."""
+    inner = inspect.unwrap(getattr(fn, "func", fn))
+    name = getattr(inner, "__name__", type(inner).__name__)
+    return str(name).strip("<>")  # "<lambda>" in a path is hard to type
 
 
 class MultiService(Service):

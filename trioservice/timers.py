@@ -28,7 +28,7 @@ from typing import Literal, get_args
 import trio
 
 from .events import Event
-from .service import Service
+from .service import Service, name_of
 
 __all__ = ["CallFailed", "Cron", "Grid", "Schedule", "TimerService", "TimerStatistics"]
 
@@ -79,7 +79,7 @@ class Grid(Schedule):
         return trio.current_time()
 
     def next_slot(self, last: float | None, now: float) -> tuple[float, int]:
-        """The first is :attr:`start`, however late it is; then see :meth:`Schedule.next_slot`."""
+        """The first is the start, however late it is; then as in :meth:`Schedule.next_slot`."""
         if last is None:
             return self.start, 0
         done = round((last - self.start) / self.interval)
@@ -104,12 +104,12 @@ class Cron(Schedule):
         TimerService(Cron("30 3 * * MON-FRI", tz=ZoneInfo("Europe/Berlin")), back_up)
 
     The expression is read as Debian's cron reads it, by the library cronsim:
-    ``pip install 'trioservice[cron]'``.  Where daylight saving begins, a slot in the missing hour
-    comes when that hour would have ended; where it ends, a slot at a fixed hour comes once, and
-    one of every hour (``*``) in both.
+    ``pip install 'trioservice[cron]'``.  Where daylight saving begins, a slot at a fixed hour that is
+    missing comes with the first minute after it; where it ends, a slot at a fixed hour comes once,
+    and one of every hour (``*``) in both.
 
-    The wall clock may be set, and stands still for nobody while a machine is suspended, so it is
-    read at least once a minute.  A slot that has passed when that is noticed is called once, late;
+    The wall clock may be set, and goes on while a machine is suspended, so it is read at least once
+    a minute.  A slot that has passed when that is noticed is called once, late;
     one that was called is not called again, however far the clock is set back.  A new run of the
     service knows nothing of that.
 
@@ -127,8 +127,8 @@ class Cron(Schedule):
 
     max_sleep = 60.0
 
-    #: Beyond this many, slots that were skipped at one time are no longer counted: a clock that
-    #: wakes up fifty years late must not stop the whole process to count them.
+    #: So many slots that were skipped at one time are counted, and no more.  Where a clock wakes up
+    #: fifty years late, the process must not stand still to count them.
     MOST_SKIPPED = 1000
 
     def __init__(
@@ -170,7 +170,7 @@ class Cron(Schedule):
         return moment.timestamp()
 
     def next_slot(self, last: float | None, now: float) -> tuple[float, int]:
-        """See :meth:`Schedule.next_slot`; no more than :attr:`MOST_SKIPPED` are counted."""
+        """As in :meth:`Schedule.next_slot`; no more than :attr:`MOST_SKIPPED` are counted."""
         before = math.ceil(now) - 1  # slots are whole seconds
         if last is None:
             return self._first_after(before), 0
@@ -198,7 +198,8 @@ class _LocalTime(tzinfo):
     """The time zone of this machine, daylight saving included.
 
     Python has none that it could give us: ``astimezone()`` answers with a fixed offset, and a
-    datetime without a zone does not know the repeated hour from the first.
+    datetime without a zone does not know the repeated hour from the first.  A tzinfo has to have
+    all four methods; cronsim needs two of them.
     """
 
     def utcoffset(self, date: datetime | None) -> timedelta | None:
@@ -378,9 +379,7 @@ class TimerService(Service):
         self.emit(CallFailed(self.path, trio.current_time(), error, self.on_error == "log"))
 
     def _default_name(self) -> str:
-        inner = inspect.unwrap(getattr(self._fn, "func", self._fn))
-        name = getattr(inner, "__name__", type(inner).__name__)
-        return name.strip("<>")  # "<lambda>" in a path is hard to type
+        return name_of(self._fn)
 
 
 def _schedule(interval: float | timedelta | Schedule, delay: float, jitter: float) -> Callable[[], Schedule]:

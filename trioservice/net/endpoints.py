@@ -8,38 +8,50 @@ position or as ``key=value``; ``\`` quotes the character after it::
     endpoint.path, endpoint.mode        # '/run/shop.sock', 0o660
     str(endpoint)                       # the text again
 
-Each kind is a frozen dataclass, and the dataclass is the whole definition: its fields, in their
-order, are the arguments, and the form of each field says how it is written, read and checked.
-So a description made in Python is checked as strictly as a text, and reading and writing are
-each other's inverse.  Everything here is pure; :mod:`trioservice.net.listeners`,
-:mod:`~trioservice.net.datagrams` and :mod:`~trioservice.net.clients` turn descriptions into sockets.
+Here is what kinds there are.  Each is a frozen dataclass whose fields, in their order, are the
+arguments; :mod:`trioservice.net.endpoint_text` reads and writes them all alike.  Both are pure;
+:mod:`trioservice.net.listeners` and its neighbours turn descriptions into sockets.
 
 Four roles tell what can be made of an endpoint: a stream server listens on it, a datagram
-server is bound to it, and clients of either sort reach it.  A kind of your own is a class that
-derives from one of the roles, announced by an entry point (see :data:`ENTRY_POINTS`).
+server is bound to it, and clients of either sort reach it.  A kind of your own is a dataclass that
+derives from one of the roles and whose fields have forms, announced by an entry point of the group
+``trioservice.endpoints``::
+
+    @dataclass(frozen=True)
+    class VsockServerEndpoint(StreamServerEndpoint):
+        kind: ClassVar[str] = "vsock"
+
+        port: Count
+        retries: Index = 0
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import math
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
-from ..errors import ServiceError
+from .endpoint_text import Endpoint, EndpointError, Form, arguments_of, quote, read
 
 __all__ = [
+    "Count",
     "DatagramClientEndpoint",
     "DatagramServerEndpoint",
     "Endpoint",
     "EndpointError",
     "FDEndpoint",
+    "Flag",
+    "Form",
     "HAProxyServerEndpoint",
+    "Index",
+    "Mode",
+    "Networks",
+    "Port",
+    "RemotePort",
     "SSLClientEndpoint",
     "SSLServerEndpoint",
+    "Seconds",
     "StdioServerEndpoint",
     "StreamClientEndpoint",
     "StreamServerEndpoint",
@@ -49,6 +61,8 @@ __all__ = [
     "TCPServerEndpoint",
     "TLSClientEndpoint",
     "TLSServerEndpoint",
+    "Text",
+    "Texts",
     "UDPClientEndpoint",
     "UDPServerEndpoint",
     "UNIXClientEndpoint",
@@ -62,57 +76,42 @@ __all__ = [
     "server_endpoint",
 ]
 
-#: The group of entry points by which a package offers kinds of its own: the entry's name is the
-#: kind, its value the class.
-ENTRY_POINTS = "trioservice.endpoints"
+# ---- roles ------------------------------------------------------------------------------------
 
 
-class EndpointError(ServiceError, ValueError):
-    """A text is no endpoint.  ``str()`` shows the text, points at the part that is wrong, and suggests.
+class StreamServerEndpoint(Endpoint):
+    """The role of what a stream server listens on."""
 
-    Args:
-        text: the whole text.
-        start: where in it the wrong part begins.
-        length: of the wrong part; 0 for something that is missing there.
-        complaint: what is wrong and the likely mend, as one sentence.
-    """
-
-    def __init__(self, text: str, start: int, length: int, complaint: str) -> None:
-        super().__init__(text, start, length, complaint)
-        self.text = text
-        self.start = start
-        self.length = length
-        self.complaint = complaint
-
-    def __str__(self) -> str:
-        mark = " " * self.start + "^" + "~" * (self.length - 1)
-        return f"{self.complaint}\n    {self.text}\n    {mark}"
+    purpose = "that a stream server listens on"
 
 
-# ---- forms: how one argument is written, read and checked -------------------------------------
+class DatagramServerEndpoint(Endpoint):
+    """The role of what a datagram server is bound to."""
 
-E = TypeVar("E", bound="Endpoint")
-
-
-@dataclass(frozen=True)
-class Form:
-    """One way to write a value.
-
-    Args:
-        wanted: what it has to be, for error messages: "a port, 0 to 65535".
-        is_one: whether a value is one.
-        read: text to value; what it raises as ValueError, or gives that is not one, is a mistake of the writer.
-        show: value to text.
-    """
-
-    wanted: str
-    is_one: Callable[[Any], bool]
-    read: Callable[[str], Any] = str
-    show: Callable[[Any], str] = str
+    purpose = "that a datagram server is bound to"
 
 
-def _is_number(least: int, most: float) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+class StreamClientEndpoint(Endpoint):
+    """The role of what a stream client connects to."""
+
+    purpose = "that a stream client connects to"
+
+
+class DatagramClientEndpoint(Endpoint):
+    """The role of what a datagram client sends to."""
+
+    purpose = "that a datagram client sends to"
+
+
+# ---- forms: how an argument is written, read and checked ----------------------------------------
+
+
+def _number(wanted: str, least: int, most: int) -> Form:
+    def is_one(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+    # A member of an enumeration is shown as its number.
+    return Form(wanted, is_one, _digits, lambda value: str(int(value)))
 
 
 def _digits(text: str) -> int:
@@ -122,149 +121,160 @@ def _digits(text: str) -> int:
     return int(text)
 
 
+def _is_mode(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o777
+
+
 def _octal(text: str) -> int:
-    return int(text, 8)
+    return int(str(_digits(text.removeprefix("0o"))), 8)
+
+
+def _is_seconds(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return 0 < value < math.inf and float(value) == value  # an int of 20 digits may have no float
+    except OverflowError:
+        return False
+
+
+def _seconds(text: str) -> float:
+    if not set(text) <= set("0123456789.+-eE"):  # float() takes more, as int() does
+        raise ValueError(text)
+    return float(text)
+
+
+def _show_seconds(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")
 
 
 def _flag(text: str) -> bool:
     return {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}[text.lower()]
 
 
-def _is_text(value: Any) -> bool:
+def _show_flag(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != "" and "\0" not in value
 
 
-def _is_list(value: Any) -> bool:
+def _is_list(value: object) -> bool:
     return isinstance(value, tuple) and all(_is_text(part) and "," not in part for part in value)
-
-
-def _is_networks(value: Any) -> bool:
-    import ipaddress  # noqa: PLC0415 - seldom needed
-
-    if not _is_list(value):
-        return False
-    for part in value:
-        if part != "unix":
-            try:
-                ipaddress.ip_network(part)
-            except ValueError:
-                return False
-    return True
 
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(text.split(",")) if text else ()
 
 
-Port = Annotated[int, Form("a port, 0 to 65535, where 0 is a free one", _is_number(0, 65535), _digits)]
-RemotePort = Annotated[int, Form("a port, 1 to 65535", _is_number(1, 65535), _digits)]
-Count = Annotated[int, Form("a number, 1 or more", _is_number(1, math.inf), _digits)]
-Index = Annotated[int, Form("a number, 0 or more", _is_number(0, math.inf), _digits)]
+def _is_networks(value: Any) -> bool:
+    return _is_list(value) and all(part == "unix" or _network(part) == part for part in value)
+
+
+def _network(text: str) -> str | None:
+    """The network that *text* means; itself, unless it is an address within one."""
+    from ipaddress import ip_network
+
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        return None
+    try:
+        ip_network(text)
+    except ValueError:
+        return str(network)
+    return text
+
+
+def _mend_networks(value: Any) -> str:
+    for part in value if _is_list(value) else ():
+        network = _network(part)
+        if network not in (None, part):
+            return f"the network that {part} is in is {network}"
+    return ""
+
+
+#: Where to listen, 0 for a free port.
+Port = Annotated[int, _number("a number from 0 to 65535", 0, 65535)]
+#: Where to connect.
+RemotePort = Annotated[int, _number("a number from 1 to 65535", 1, 65535)]
+#: How many; at most what a C ``int`` holds.
+Count = Annotated[int, _number("a number, 1 or more", 1, 2**31 - 1)]
+#: Which one, counted from 0; at most what a C ``int`` holds.
+Index = Annotated[int, _number("a number, 0 or more", 0, 2**31 - 1)]
+#: Permissions of a file.
 Mode = Annotated[
-    int, Form("an octal file mode, 0 to 777", _is_number(0, 0o777), _octal, lambda mode: f"{mode:o}")
+    int,
+    Form("a file mode in octal, 0 to 777 (in Python 0o777)", _is_mode, _octal, lambda mode: f"{int(mode):o}"),
 ]
-Flag = Annotated[
-    bool,
-    Form("yes or no", lambda value: isinstance(value, bool), _flag, lambda flag: "yes" if flag else "no"),
+#: Whether or not.
+Flag = Annotated[bool, Form("yes or no", lambda value: isinstance(value, bool), _flag, _show_flag)]
+#: How long.
+Seconds = Annotated[float, Form("a number of seconds above 0", _is_seconds, _seconds, _show_seconds)]
+#: A path, a host, a name.
+Text = Annotated[str, Form("a text, not empty and without NUL", _is_text, show="".join)]
+#: Several of them, none of which has a comma.
+Texts = Annotated[
+    tuple[str, ...], Form("texts separated by commas (in Python a tuple)", _is_list, _list, ",".join)
 ]
-Seconds = Annotated[
-    float,
-    Form(
-        "a number of seconds above 0",
-        lambda value: (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
-        ),
-        float,
-    ),
-]
-Text = Annotated[str, Form("a text", _is_text)]
-Texts = Annotated[tuple[str, ...], Form("one or more texts, separated by commas", _is_list, _list, ",".join)]
+#: Networks of IPv4 and IPv6, and ``unix``.
 Networks = Annotated[
     tuple[str, ...],
     Form(
-        "networks like 10.0.0.0/8, or unix, separated by commas",
+        "networks like 10.0.0.0/8, or unix, separated by commas (in Python a tuple)",
         _is_networks,
         _list,
         ",".join,
-    ),
-]
-
-TLSVersion = Annotated[str, Form("1.2 or 1.3", lambda value: value in ("1.2", "1.3"))]
-ServerText = Annotated[
-    "StreamServerEndpoint",
-    Form(
-        "an endpoint that a server listens on",
-        lambda value: isinstance(value, StreamServerEndpoint),
-        lambda text: server_endpoint(text),
-    ),
-]
-ClientText = Annotated[
-    "StreamClientEndpoint",
-    Form(
-        "an endpoint that a client connects to",
-        lambda value: isinstance(value, StreamClientEndpoint),
-        lambda text: client_endpoint(text),
+        _mend_networks,
     ),
 ]
 
 
-# ---- roles ------------------------------------------------------------------------------------
+def _is_version(value: object) -> bool:
+    return isinstance(value, str) and value in ("1.2", "1.3")
 
 
-class Endpoint:
-    """The base of all descriptions.  ``str()`` is the text that describes the same endpoint.
-
-    Raises:
-        ValueError: a field is not of its form; said when the description is made.
-    """
-
-    kind: ClassVar[str]
-
-    def __str__(self) -> str:
-        return _text_of(self)
-
-    def __post_init__(self) -> None:
-        for name, form in _forms(type(self)).items():
-            value = getattr(self, name)
-            if value != _default(type(self), name) and not form.is_one(value):
-                raise ValueError(f"{name} is {form.wanted}, not {value!r}")
+def _nested(role: type[Endpoint], rest: bool = False) -> Form:
+    wanted = f"an endpoint {role.purpose}"
+    return Form(wanted, lambda value: isinstance(value, role), role=role, rest=rest)
 
 
-class StreamServerEndpoint(Endpoint):
-    """The role of what a stream server listens on."""
-
-
-class DatagramServerEndpoint(Endpoint):
-    """The role of what a datagram server is bound to."""
-
-
-class StreamClientEndpoint(Endpoint):
-    """The role of what a stream client connects to."""
-
-
-class DatagramClientEndpoint(Endpoint):
-    """The role of what a datagram client sends to."""
+TLSVersion = Annotated[str, Form("1.2 or 1.3", _is_version, show="".join)]
+ServerText = Annotated[StreamServerEndpoint, _nested(StreamServerEndpoint)]
+ClientText = Annotated[StreamClientEndpoint, _nested(StreamClientEndpoint)]
+Below = Annotated[StreamServerEndpoint, _nested(StreamServerEndpoint, rest=True)]
 
 
 # ---- what several kinds share -----------------------------------------------------------------
 
 
+def _refuse_beside(endpoint: Endpoint, name: str, others: tuple[str, ...], why: str) -> None:
+    """Refuse *others*, if they are not left at their defaults, because of *name*."""
+    for argument in arguments_of(type(endpoint)):
+        if argument.name in others and getattr(endpoint, argument.name) != argument.default:
+            raise ValueError(f"{argument.key} cannot be given beside {name}, {why}")
+
+
 def _refuse_file_options_of_abstract_names(endpoint: UNIXServerEndpoint | UNIXDatagramServerEndpoint) -> None:
     if endpoint.path.startswith("@"):
-        for name in ("mode", "user", "group"):
-            if getattr(endpoint, name) != _default(type(endpoint), name):
-                raise ValueError(
-                    f"{name} is for files, but {endpoint.path} is an abstract name, which anybody can reach"
-                )
+        why = "which is an abstract name, no file, and open to anybody"
+        _refuse_beside(endpoint, endpoint.path, ("mode", "user", "group"), why)
 
 
-def _below(
-    port: int | None, interface: tuple[str, ...], backlog: int, endpoint: StreamServerEndpoint | None
-) -> StreamServerEndpoint:
-    if endpoint is not None:
-        return endpoint
-    assert port is not None
-    return TCPServerEndpoint(port, interface, backlog)
+def _refuse_what_endpoint_replaces(
+    endpoint: SSLServerEndpoint | TLSServerEndpoint | TLSClientEndpoint,
+) -> None:
+    if endpoint.endpoint is not None:
+        others = ("port", "interface", "backlog", "bind_address")
+        _refuse_beside(endpoint, "endpoint", others, "which stands in its place")
+
+
+def _below(endpoint: SSLServerEndpoint | TLSServerEndpoint) -> StreamServerEndpoint:
+    if endpoint.endpoint is not None:
+        return endpoint.endpoint
+    assert endpoint.port is not None
+    return TCPServerEndpoint(endpoint.port, endpoint.interface, endpoint.backlog)
 
 
 # ---- kinds: stream servers --------------------------------------------------------------------
@@ -318,6 +328,10 @@ class UNIXServerEndpoint(StreamServerEndpoint):
     """
 
     kind: ClassVar[str] = "unix"
+    gone: ClassVar[Mapping[str, str]] = {
+        "address": "it is called path here",
+        "lockfile": "leave it out, the path is always guarded by a lock",
+    }
 
     path: Text
     mode: Mode = 0o600
@@ -332,21 +346,26 @@ class UNIXServerEndpoint(StreamServerEndpoint):
 
 @dataclass(frozen=True)
 class SSLServerEndpoint(StreamServerEndpoint):
-    """``ssl:443:certKey=shop.pem:privateKey=shop.key``: TLS, with one certificate.
+    r"""``ssl:443:certKey=shop.pem:privateKey=shop.key``: TLS, with one certificate.
 
     Args:
         port: to listen on; left out where *endpoint* is given.
         private_key: file of the private key (PEM); where it is left out, *cert_key* holds both.
-        cert_key: file of the certificate and those above it (PEM); where it is left out, *private_key* holds both.
+        cert_key: file of the certificate and those above it (PEM); where it is left out, *private_key*
+            holds both.
         extra_cert_chain: file of further certificates on the way to the root.
         interface, backlog: as for ``tcp``.
         client_ca: file of authorities; clients must then show a certificate from one of them.
         alpn: protocols to offer, the preferred one first.
         minimum_version: of TLS, 1.2 or 1.3.
-        endpoint: what to listen on instead of a TCP port: ``endpoint=systemd\\:web``.
+        endpoint: what to listen on instead of a TCP port: ``endpoint=systemd\:web``.
     """
 
     kind: ClassVar[str] = "ssl"
+    gone: ClassVar[Mapping[str, str]] = {
+        "sslmethod": "leave it out, TLS below 1.2 is not offered; minimumVersion= takes 1.2 or 1.3",
+        "dhparameters": "leave it out, no key exchange that needs such a file is offered",
+    }
 
     port: Port | None = None
     private_key: Text | None = None
@@ -365,13 +384,14 @@ class SSLServerEndpoint(StreamServerEndpoint):
             raise ValueError(
                 "ssl needs a certificate: certKey=, and privateKey= if the key is in another file"
             )
-        if (self.port is None) == (self.endpoint is None):
-            raise ValueError("ssl needs either a port or endpoint=")
+        if self.port is None and self.endpoint is None:
+            raise ValueError("ssl needs a port, or endpoint=")
+        _refuse_what_endpoint_replaces(self)
 
     @property
     def below(self) -> StreamServerEndpoint:
         """What it listens on."""
-        return _below(self.port, self.interface, self.backlog, self.endpoint)
+        return _below(self)
 
 
 @dataclass(frozen=True)
@@ -397,10 +417,14 @@ class TLSServerEndpoint(StreamServerEndpoint):
     minimum_version: TLSVersion = "1.2"
     endpoint: ServerText | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_what_endpoint_replaces(self)
+
     @property
     def below(self) -> StreamServerEndpoint:
         """What it listens on."""
-        return _below(self.port, self.interface, self.backlog, self.endpoint)
+        return _below(self)
 
 
 @dataclass(frozen=True)
@@ -409,12 +433,13 @@ class HAProxyServerEndpoint(StreamServerEndpoint):
 
     Args:
         below: the endpoint that the proxy connects to; in text, what follows.
-        trust: networks that the proxy may connect from, and ``unix`` for UNIX sockets; this machine by default.
+        trust: networks that the proxy may connect from, and ``unix`` for UNIX sockets; by default this
+            machine.
     """
 
     kind: ClassVar[str] = "haproxy"
 
-    below: StreamServerEndpoint
+    below: Below
     trust: Networks = ("127.0.0.0/8", "::1/128", "unix")
 
 
@@ -476,6 +501,9 @@ class SystemdEndpoint(StreamServerEndpoint, DatagramServerEndpoint):
     """
 
     kind: ClassVar[str] = "systemd"
+    gone: ClassVar[Mapping[str, str]] = {
+        "domain": "leave it out, the family is read from the socket itself",
+    }
 
     name: Text | None = None
     index: Index | None = None
@@ -531,6 +559,10 @@ class UNIXClientEndpoint(StreamClientEndpoint):
     """
 
     kind: ClassVar[str] = "unix"
+    gone: ClassVar[Mapping[str, str]] = {
+        "address": "it is called path here",
+        "lockfile": "leave it out, a server that has gone is noticed without it",
+    }
 
     path: Text
     timeout: Seconds = 30.0
@@ -564,7 +596,7 @@ class SSLClientEndpoint(StreamClientEndpoint):
 
 @dataclass(frozen=True)
 class TLSClientEndpoint(StreamClientEndpoint):
-    """``tls:example.com:443``: the same as ``ssl`` with the words of Twisted's ``tls``, and over any endpoint.
+    r"""``tls:example.com:443``: the same as ``ssl`` in the words of Twisted's ``tls``, and over any endpoint.
 
     Args:
         host: the name that the certificate must be for, and, unless *endpoint* is given, where to connect.
@@ -573,7 +605,7 @@ class TLSClientEndpoint(StreamClientEndpoint):
         certificate: file of our own certificate (PEM).
         private_key: file of its key, if *certificate* does not hold it.
         trust_roots: folder, or file, of the authorities to believe (PEM); by default the system's.
-        endpoint: what to connect to instead of *host* and *port*: ``endpoint=unix\\:/run/tunnel``.
+        endpoint: what to connect to instead of *host* and *port*: ``endpoint=unix\:/run/tunnel``.
     """
 
     kind: ClassVar[str] = "tls"
@@ -587,6 +619,10 @@ class TLSClientEndpoint(StreamClientEndpoint):
     trust_roots: Text | None = None
     endpoint: ClientText | None = None
     alpn: Texts = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_what_endpoint_replaces(self)
 
 
 @dataclass(frozen=True)
@@ -623,7 +659,7 @@ class UNIXDatagramClientEndpoint(DatagramClientEndpoint):
     bind_path: Text | None = None
 
 
-_BUILT_IN: Mapping[type[Endpoint], tuple[type[Endpoint], ...]] = {
+_KINDS: Mapping[type[Endpoint], tuple[type[Endpoint], ...]] = {
     StreamServerEndpoint: (
         TCPServerEndpoint,
         TCP6ServerEndpoint,
@@ -640,22 +676,6 @@ _BUILT_IN: Mapping[type[Endpoint], tuple[type[Endpoint], ...]] = {
     DatagramClientEndpoint: (UDPClientEndpoint, UNIXDatagramClientEndpoint),
 }
 
-_ROLES: Mapping[type[Endpoint], str] = {
-    StreamServerEndpoint: "a stream server listens on",
-    DatagramServerEndpoint: "a datagram server is bound to",
-    StreamClientEndpoint: "a stream client connects to",
-    DatagramClientEndpoint: "a datagram client sends to",
-}
-
-# Arguments of Twisted's that have no counterpart here, and why.
-_GONE = {
-    "sslmethod": "TLS below 1.2 is not offered; minimumVersion= takes 1.2 or 1.3",
-    "dhparameters": "only key exchanges that need no such file are offered",
-    "lockfile": "the path is always guarded by a lock",
-    "domain": "the family is read from the socket itself",
-    "checkpid": "a server that has gone is noticed without it",
-}
-
 
 # ---- from text --------------------------------------------------------------------------------
 
@@ -666,255 +686,19 @@ def server_endpoint(text: str) -> StreamServerEndpoint:
     Raises:
         EndpointError: the text is none; it points at the wrong part.
     """
-    return _read(text, StreamServerEndpoint)
+    return read(text, StreamServerEndpoint, _KINDS)
 
 
 def datagram_server_endpoint(text: str) -> DatagramServerEndpoint:
     """What a datagram server is bound to, from its text; raises like :func:`server_endpoint`."""
-    return _read(text, DatagramServerEndpoint)
+    return read(text, DatagramServerEndpoint, _KINDS)
 
 
 def client_endpoint(text: str) -> StreamClientEndpoint:
     """What a stream client connects to, from its text; raises like :func:`server_endpoint`."""
-    return _read(text, StreamClientEndpoint)
+    return read(text, StreamClientEndpoint, _KINDS)
 
 
 def datagram_client_endpoint(text: str) -> DatagramClientEndpoint:
     """What a datagram client sends to, from its text; raises like :func:`server_endpoint`."""
-    return _read(text, DatagramClientEndpoint)
-
-
-@dataclass(frozen=True)
-class _Argument:
-    """One part of a text between colons."""
-
-    start: int  # in the whole text
-    length: int
-    key: str | None
-    value: str
-    value_start: int
-
-
-def _arguments(text: str) -> Iterator[_Argument]:
-    """Take *text* apart at its colons, and each part at its first ``=``, and remove the quoting."""
-    start = value_start = position = 0
-    key: str | None = None
-    value: list[str] = []
-    while position < len(text):
-        character = text[position]
-        if character == "\\":
-            position += 1
-            if position == len(text):
-                raise EndpointError(
-                    text,
-                    position - 1,
-                    1,
-                    "A backslash quotes the character after it, but here is none; write \\\\ for itself",
-                )
-            value.append(text[position])
-        elif character == ":":
-            yield _Argument(start, position - start, key, "".join(value), value_start)
-            start = value_start = position + 1
-            key, value = None, []
-        elif character == "=" and key is None:
-            key, value = "".join(value), []
-            value_start = position + 1
-        else:
-            value.append(character)
-        position += 1
-    yield _Argument(start, position - start, key, "".join(value), value_start)
-
-
-def _read(text: str, role: type[E]) -> E:
-    if not isinstance(text, str):
-        raise TypeError(f"an endpoint is a text like 'tcp:8080', or a description, not {text!r}")
-    return _build(text, list(_arguments(text)), role)
-
-
-def _build(text: str, arguments: list[_Argument], role: type[E]) -> E:
-    head, *rest = arguments
-    kind = _kind(text, head, role)
-    if rest and rest[-1].length == 0 and len(rest) == 1:
-        rest = []  # "stdio:" and "systemd:" have no arguments; the colon tells that they are kinds
-    values: dict[str, Any] = {}
-    nested = _nested_field(kind)
-    for number, argument in enumerate(rest):
-        if nested is not None and argument.key is None:
-            values[nested] = _build(text, rest[number:], role)
-            break
-        name = _field_of(text, kind, argument, number)
-        if name in values:
-            raise EndpointError(text, argument.start, argument.length, f"{_key(name)} is given twice")
-        values[name] = _value(text, kind, name, argument)
-    return _made(text, kind, values)  # type: ignore[return-value]
-
-
-def _kind(text: str, head: _Argument, role: type[Endpoint]) -> type[Endpoint]:
-    """The class for the kind that *text* begins with."""
-    kinds = {kind.kind: kind for kind in _BUILT_IN[role]}
-    if head.key is None and head.value in kinds:
-        return kinds[head.value]
-    found = _announced(head.value, role)
-    if found is not None:
-        return found
-    name = head.value if head.key is None else head.key
-    raise EndpointError(text, head.start, max(head.length, 1), _unknown_kind(name, role, kinds))
-
-
-def _announced(kind: str, role: type[Endpoint]) -> type[Endpoint] | None:
-    """A kind that a package offers by an entry point."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and seldom needed
-
-    for entry in entry_points(group=ENTRY_POINTS, name=kind):
-        found = entry.load()
-        if isinstance(found, type) and issubclass(found, role):
-            return found
-    return None
-
-
-def _unknown_kind(name: str, role: type[Endpoint], kinds: Mapping[str, type[Endpoint]]) -> str:
-    for other, others in _BUILT_IN.items():
-        if other is not role and name in {kind.kind for kind in others}:
-            return f"{name} is what {_ROLES[other]}, and here is wanted what {_ROLES[role]}"
-    if not name:
-        mend = f"begin with a kind: {', '.join(kinds)}"
-    elif name.isascii() and name.isdigit():
-        mend = f"a port needs its kind: {'tcp' if 'tcp' in kinds else 'udp'}:{name}"
-    else:
-        mend = _suggest(name, kinds) or f"there are {', '.join(kinds)}"
-    return f"{name!r} is no kind of endpoint; {mend}"
-
-
-def _suggest(name: str, known: Mapping[str, Any]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
-
-    close = get_close_matches(name.lower(), {entry.lower(): entry for entry in known}, 1, 0.5)
-    return f"did you mean {next(entry for entry in known if entry.lower() == close[0])}?" if close else ""
-
-
-def _field_of(text: str, kind: type[Endpoint], argument: _Argument, number: int) -> str:
-    """The name of the field that an argument is for."""
-    names = list(_forms(kind))
-    if argument.key is None:
-        if number < len(names):
-            return names[number]
-        takes = f"takes at most {len(names)}" if names else "takes none"
-        raise EndpointError(
-            text, argument.start, max(argument.length, 1), f"{kind.kind} {takes} of these arguments"
-        )
-    known = {_plain(name): name for name in names}
-    plain = _plain(argument.key)
-    if plain in known:
-        return known[plain]
-    keys = {_key(name): name for name in names}
-    mend = _GONE.get(plain) or _suggest(argument.key, keys) or f"it takes {', '.join(keys) or 'none'}"
-    if "/" in argument.key:
-        mend += "; an = in a path is written \\="
-    length = max(len(argument.key), 1)
-    raise EndpointError(text, argument.start, length, f"{kind.kind} has no argument {argument.key!r}; {mend}")
-
-
-def _value(text: str, kind: type[Endpoint], name: str, argument: _Argument) -> Any:
-    form = _forms(kind)[name]
-    try:
-        value = form.read(argument.value)
-    except EndpointError:
-        raise  # an endpoint within the endpoint points at its own text
-    except (ValueError, LookupError):
-        value = None
-    if value is None or not form.is_one(value):
-        length = max(argument.start + argument.length - argument.value_start, 1)
-        complaint = f"{_key(name)} is {form.wanted}, not {argument.value!r}"
-        raise EndpointError(text, argument.value_start, length, complaint)
-    return value
-
-
-def _made(text: str, kind: type[Endpoint], values: dict[str, Any]) -> Endpoint:
-    missing = [
-        field.name
-        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
-        if field.default is dataclasses.MISSING and field.name not in values
-    ]
-    if missing:
-        form = _forms(kind).get(missing[0])
-        wanted = form.wanted if form is not None else "an endpoint after it, as in haproxy:tcp:8080"
-        raise EndpointError(text, len(text), 0, f"{kind.kind} needs {_key(missing[0])}: {wanted}")
-    try:
-        return kind(**values)
-    except ValueError as error:  # the parts are well, but not together
-        raise EndpointError(text, 0, len(text), str(error)) from None
-
-
-# ---- to text ----------------------------------------------------------------------------------
-
-
-def quote(text: str) -> str:
-    """Quote *text* so that it stands for itself as one argument of an endpoint.
-
-    ::
-
-        server_endpoint(f"unix:{quote(path)}:mode=660")
-    """
-    return "".join("\\" + character if character in "\\:=" else character for character in text)
-
-
-def _text_of(endpoint: Endpoint) -> str:
-    kind = type(endpoint)
-    parts = [kind.kind]
-    for name, form in _forms(kind).items():
-        value, default = getattr(endpoint, name), _default(kind, name)
-        if default is dataclasses.MISSING:
-            parts.append(quote(form.show(value)))
-        elif value != default:
-            parts.append(f"{_key(name)}={quote(form.show(value))}")
-    nested = _nested_field(kind)
-    if nested is not None:
-        parts.append(str(getattr(endpoint, nested)))
-    return ":".join(parts) if len(parts) > 1 else f"{kind.kind}:"
-
-
-# ---- what a class tells -----------------------------------------------------------------------
-
-
-@functools.cache
-def _forms(kind: type[Endpoint]) -> Mapping[str, Form]:
-    """The form of each field, in the order of the arguments."""
-    hints = typing.get_type_hints(kind, include_extras=True)
-    found = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        form = _form_in(hints[field.name])
-        if form is not None:
-            found[field.name] = form
-    return found
-
-
-def _form_in(hint: Any) -> Form | None:
-    """The form in ``Annotated[..., form]``, or in that ``| None``."""
-    for part in (hint, *typing.get_args(hint)):
-        for extra in getattr(part, "__metadata__", ()):
-            if isinstance(extra, Form):
-                return extra
-    return None
-
-
-def _nested_field(kind: type[Endpoint]) -> str | None:
-    """The field that holds a whole endpoint, which in text is what follows."""
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if field.name not in _forms(kind):
-            return field.name
-    return None
-
-
-def _default(kind: type[Endpoint], name: str) -> Any:
-    return next(field.default for field in dataclasses.fields(kind) if field.name == name)  # type: ignore[arg-type]
-
-
-def _key(name: str) -> str:
-    """How a field is called in text: as Twisted calls it, ``privateKey``."""
-    first, *others = name.split("_")
-    return first + "".join(map(str.capitalize, others))
-
-
-def _plain(key: str) -> str:
-    """``privateKey``, ``private_key`` and ``private-key`` are the same."""
-    return key.replace("_", "").replace("-", "").lower()
+    return read(text, DatagramClientEndpoint, _KINDS)

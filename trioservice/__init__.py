@@ -24,7 +24,17 @@ from .errors import (
     TreeError,
 )
 from .lifecycle import State
+from .net.clients import SSLClient, StreamClient, TCPClient, UNIXClient
+from .net.datagrams import (
+    DatagramClient,
+    DatagramServer,
+    UDPClient,
+    UDPServer,
+    UNIXDatagramClient,
+    UNIXDatagramServer,
+)
 from .net.endpoints import EndpointError
+from .net.multicast import MulticastServer
 from .net.servers import SSLServer, StreamServer, TCPServer, UNIXServer
 from .service import MultiService, Service, TaskService, current_service
 from .timers import TimerService
@@ -35,9 +45,13 @@ __all__ = [
     "Application",
     "CannotConnectError",
     "CannotListenError",
+    "DatagramClient",
+    "DatagramServer",
     "EndpointError",
     "MultiService",
+    "MulticastServer",
     "NotReadyError",
+    "SSLClient",
     "SSLServer",
     "Service",
     "ServiceError",
@@ -46,11 +60,18 @@ __all__ = [
     "StartInterrupted",
     "StartTimeoutError",
     "State",
+    "StreamClient",
     "StreamServer",
+    "TCPClient",
     "TCPServer",
     "TaskService",
     "TimerService",
     "TreeError",
+    "UDPClient",
+    "UDPServer",
+    "UNIXClient",
+    "UNIXDatagramClient",
+    "UNIXDatagramServer",
     "UNIXServer",
     "current_service",
 ]

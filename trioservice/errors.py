@@ -25,6 +25,9 @@ from types import FrameType, TracebackType
 __all__ = [
     "CannotConnectError",
     "CannotListenError",
+    "CannotSendError",
+    "DatagramTooLargeError",
+    "MembershipError",
     "NotReadyError",
     "ServiceError",
     "ServiceStateError",
@@ -84,6 +87,36 @@ class CannotConnectError(ServiceError, OSError):
     """A server could not be reached: nobody there, no such name, no answer in time.
 
     ``errno`` is the operating system's number, or 0; ``str()`` a sentence with the likely mend.
+    """
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(errno, message)
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class CannotSendError(ServiceError, OSError):
+    """A datagram was refused by the network or by its receiver: nobody there, no way there, no room.
+
+    ``errno`` is the operating system's number, ``str()`` a sentence.
+    """
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(errno, message)
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class DatagramTooLargeError(ServiceError, ValueError):
+    """What is to be sent does not fit into one datagram."""
+
+
+class MembershipError(ServiceError, OSError):
+    """A multicast group could not be joined or left: no such interface, not joined, no room.
+
+    ``errno`` is the operating system's number, ``str()`` a sentence with the likely mend.
     """
 
     def __init__(self, errno: int, message: str) -> None:

@@ -6,15 +6,22 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import trio
 
 from trioservice import CannotListenError
 from trioservice.net.addresses import show_address
-from trioservice.net.endpoints import TCPServerEndpoint
-from trioservice.net.listeners import Listener, TCPListener, bind
+from trioservice.net.endpoints import (
+    StreamServerEndpoint,
+    TCPServerEndpoint,
+    UNIXServerEndpoint,
+    server_endpoint,
+)
+from trioservice.net.listeners import Listener, UNIXListener, bind
 
 from .support import LOCAL, connect, is_refused
 
@@ -291,6 +298,178 @@ async def test_a_port_that_was_lost_meanwhile_is_told_at_the_next_opening() -> N
         other.listen()
         with pytest.raises(CannotListenError, match="Address already in use"):
             listener.open()
+    listener.close()
+
+
+# ---- UNIX
+
+
+def refuses(path: str) -> bool:
+    """Whether a client is refused at once."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        try:
+            client.connect("\0" + path[1:] if path.startswith("@") else path)
+        except ConnectionRefusedError:
+            return True
+        return False
+
+
+def place(tmp_path: Path, kind: str) -> str:
+    return str(tmp_path / "s") if kind == "path" else f"@trioservice-test-{os.getpid()}"
+
+
+@pytest.mark.parametrize("can_shut", [True, False], ids=["shutdown", "without shutdown"])
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+async def test_between_two_runs_a_unix_path_is_kept_and_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, can_shut: bool
+) -> None:
+    """As a port is; and the mode is the same when it is listened on again."""
+    if not can_shut:
+
+        def shutdown(sock: socket.socket, how: int) -> None:
+            raise OSError(errno.ENOTCONN, "Socket is not connected")
+
+        monkeypatch.setattr(socket.socket, "shutdown", shutdown)
+    path = place(tmp_path, kind)
+    before = descriptors()
+    (listener,) = await bind(UNIXServerEndpoint(path))
+    assert refuses(path)  # L18
+    listener.shut()
+    for _ in range(3):
+        listener.open()
+        assert listener.address == path  # L18
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect("\0" + path[1:] if kind == "abstract" else path)
+            with trio.fail_after(10):
+                await listener.wait()
+            taken = listener.accept()
+            assert taken is not None
+            taken.abandon()
+        assert listener.accept() is None
+        if kind == "path":
+            assert os.stat(path).st_mode & 0o777 == 0o600
+        listener.shut()
+        listener.shut()
+        assert refuses(path)  # row 25
+        if kind == "path":
+            assert sorted(os.listdir(tmp_path)) == ["s", "s.lock"]  # L18
+    listener.close()
+    listener.close()
+    assert os.listdir(tmp_path) == []
+    assert descriptors() == before
+
+
+async def test_an_abstract_name_is_kept_while_the_door_is_shut(tmp_path: Path) -> None:
+    """It has no lock, so the socket that is shut keeps it."""
+    path = place(tmp_path, "abstract")
+    (listener,) = await bind(UNIXServerEndpoint(path))
+    listener.open()
+    listener.shut()
+    with pytest.raises(CannotListenError, match="has the name"):  # L18
+        await bind(UNIXServerEndpoint(path))
+    listener.close()
+
+
+async def test_those_who_wait_when_a_unix_door_is_shut_are_sent_away(tmp_path: Path) -> None:
+    """The kernel resets those who wait at a TCP port; here they would wait for the next run."""
+    path = place(tmp_path, "path")
+    (listener,) = await bind(UNIXServerEndpoint(path))
+    listener.open()
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    for client in clients:
+        client.settimeout(10)
+        client.connect(path)
+    listener.shut()
+    for client in clients:
+        assert client.recv(1) == b""
+        client.close()
+    listener.close()
+
+
+async def test_those_who_wait_at_a_unix_door_can_be_taken_in_before_it_is_shut(tmp_path: Path) -> None:
+    """So that a drain loses nobody."""
+    (listener,) = await bind(UNIXServerEndpoint(place(tmp_path, "path")))
+    listener.open()
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    for client in clients:
+        client.connect(str(tmp_path / "s"))
+    taken = list(listener.waiting())
+    assert len(taken) == 3
+    for stream, client in zip(taken, clients, strict=True):
+        stream.abandon()
+        client.close()
+    listener.close()
+
+
+async def test_a_unix_path_that_was_taken_meanwhile_is_told_at_the_next_opening(tmp_path: Path) -> None:
+    """Somebody who ignores locks is told of, not fought; and when they have gone, all is well."""
+    path = place(tmp_path, "path")
+    (listener,) = await bind(UNIXServerEndpoint(path))
+    listener.open()
+    listener.shut()
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+        for _ in range(2):
+            with pytest.raises(CannotListenError, match="a server listens there"):
+                listener.open()
+    listener.open()
+    assert not refuses(path)
+    listener.close()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_a_path_that_cannot_be_opened_again_without_privileges_is_told(tmp_path: Path) -> None:
+    """The mend is a folder that belongs to the user that one becomes."""
+    (listener,) = await bind(UNIXServerEndpoint(place(tmp_path, "path")))
+    listener.open()
+    listener.shut()
+    os.seteuid(65534)
+    try:
+        with pytest.raises(CannotListenError) as raised:
+            listener.open()
+    finally:
+        os.seteuid(0)
+    assert raised.value.errno == errno.EACCES
+    assert f"user 65534 may not write to {tmp_path}" in str(raised.value)
+    assert "after privileges were dropped" in str(raised.value)
+    assert "s.lock" in os.listdir(tmp_path), "the path is still ours"
+    listener.open()
+    listener.close()
+
+
+async def test_opening_and_shutting_200_times_leaves_nothing(tmp_path: Path) -> None:
+    """No descriptor, no lock, no file."""
+    before = descriptors()
+    for _ in range(200):
+        (listener,) = await bind(UNIXServerEndpoint(place(tmp_path, "path")))
+        assert isinstance(listener, UNIXListener)
+        listener.open()
+        listener.shut()
+        listener.open()
+        listener.close()
+    assert descriptors() == before
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_kind_that_nobody_can_bind_is_told() -> None:
+    """As it is for a kind of endpoint that a package has announced and not registered."""
+
+    @dataclass(frozen=True)
+    class Pigeon(StreamServerEndpoint):
+        kind: ClassVar[str] = "pigeon"
+
+    with pytest.raises(TypeError, match=r"\(Pigeon\) is no endpoint that a stream server can listen on"):
+        await bind(Pigeon())
+
+
+async def test_the_layers_above_are_bound_by_what_is_below_them(tmp_path: Path) -> None:
+    """`haproxy:unix:...` is a UNIX socket."""
+    (listener,) = await bind(server_endpoint(f"haproxy:unix:{tmp_path}/s"))
+    assert listener.address == f"{tmp_path}/s"
     listener.close()
 
 

@@ -12,12 +12,19 @@ __all__ = [
     "AcceptDelayed",
     "CertificatesLoaded",
     "CertificatesRejected",
+    "ConnectFailed",
+    "Connected",
     "ConnectionFailed",
     "ConnectionRejected",
     "ConnectionTimedOut",
+    "DatagramDropped",
+    "DatagramFailed",
+    "DatagramRejected",
+    "Disconnected",
     "HandshakeFailed",
     "Listening",
     "Throttle",
+    "Unverified",
 ]
 
 
@@ -163,6 +170,75 @@ class CertificatesRejected(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Connected(Event):
+    """A client has connected, and has been prepared.
+
+    Args:
+        peer: the server's address.
+        local: the address of our end.
+    """
+
+    peer: Address
+    local: Address
+
+    def __str__(self) -> str:
+        return f"connected to {show_address(self.peer)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectFailed(Event):
+    """An attempt to connect has failed.
+
+    Args:
+        error: why, as a :exc:`~trioservice.errors.CannotConnectError`.
+        tries: how many in a row have failed, this one included.
+        delay: seconds until the next; ``None`` if there will be none.
+    """
+
+    error: Exception
+    tries: int
+    delay: float | None
+
+    @property
+    def level(self) -> int:
+        """What this service is there for does not happen meanwhile."""
+        return logging.WARNING
+
+    def __str__(self) -> str:
+        again = "giving up" if self.delay is None else f"trying again in {self.delay:.1f} s"
+        return f"{self.error} (attempt {self.tries}; {again})"
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected(Event):
+    """A client's connection, *seconds* old, is closed."""
+
+    peer: Address
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"disconnected from {show_address(self.peer)} after {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified(Event):
+    """A client was given a TLS context that does not verify whom it speaks to; told at every start."""
+
+    server: str
+
+    @property
+    def level(self) -> int:
+        """There is no quiet way to verify nothing."""
+        return logging.WARNING
+
+    def __str__(self) -> str:
+        return (
+            f"does not verify that it speaks to {self.server}: anybody on the way can read and change "
+            "everything. Leave ssl_context out, or let it trust an authority of yours"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class AcceptDelayed(Event):
     """The process has no descriptor (or memory) left for a new connection; told at most once a second.
 
@@ -182,3 +258,78 @@ class AcceptDelayed(Event):
             f"cannot accept connections: {self.error.strerror}; trying again in {self.seconds:.2f} s. "
             "Raise the limit (ulimit -n) or set max_connections below it"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramFailed(Event):
+    """One datagram ended with an error, which ended nothing else (rule L16).
+
+    Those of the peers and those of the handler are each told at most once a second.
+
+    Args:
+        peer: who sent it, or was sent it; ``None`` if nothing tells.
+        error: what came out of the handler, or what the network said of a datagram sent before.
+        by_peer: the peer or the network refused it; no fault of ours, and worth one line only.
+        times: how many others of the sort there were since the last such event.
+    """
+
+    peer: Address | None
+    error: BaseException
+    by_peer: bool
+    times: int
+
+    @property
+    def level(self) -> int:
+        """A peer that has gone is everyday life; a handler that raises is a bug to be mended."""
+        return logging.INFO if self.by_peer else logging.ERROR
+
+    def __str__(self) -> str:
+        who = "an unknown peer" if self.peer is None else show_address(self.peer)
+        if self.by_peer:
+            return f"datagram for {who} failed: {reason_of(self.error)}{and_more(self.times)}"
+        raised = f"{type(self.error).__name__}: {self.error}"
+        return f"handler for a datagram from {who} raised {raised}{and_more(self.times)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramDropped(Event):
+    """A datagram was dropped because *queue_size* others wait already; told at most once a second.
+
+    Args:
+        peer: who sent it.
+        queue_size: how many wait.
+        times: how many others were dropped since the last such event.
+    """
+
+    peer: Address
+    queue_size: int
+    times: int
+
+    @property
+    def level(self) -> int:
+        """More comes than can be handled, and somebody's datagrams are lost."""
+        return logging.WARNING
+
+    def __str__(self) -> str:
+        return (
+            f"dropped a datagram from {show_address(self.peer)}: {self.queue_size} wait already (queue_size)"
+            f"{and_more(self.times)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramRejected(Event):
+    """A datagram was dropped because of what it is; told at most once a second.
+
+    Args:
+        peer: who sent it.
+        reason: the rule that forbids it.
+        times: how many others were rejected since the last such event.
+    """
+
+    peer: Address
+    reason: str
+    times: int
+
+    def __str__(self) -> str:
+        return f"rejected a datagram from {show_address(self.peer)}: {self.reason}{and_more(self.times)}"

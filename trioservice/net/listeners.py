@@ -17,22 +17,27 @@ import functools
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import trio
 
 from .addresses import Address, address_of, peer_of
 from .binding import Place, SockAddr, bind_everywhere, bound_socket, cannot_listen
 from .endpoints import (
+    FDEndpoint,
     HAProxyServerEndpoint,
     SSLServerEndpoint,
+    StdioServerEndpoint,
     StreamServerEndpoint,
+    SystemdEndpoint,
     TCPServerEndpoint,
     TLSServerEndpoint,
+    UNIXServerEndpoint,
 )
-from .streams import SocketStream
+from .socket_files import SocketFile
+from .streams import Connection, SocketStream
 
-__all__ = ["Listener", "SocketListener", "TCPListener", "bind"]
+__all__ = ["Listener", "SocketListener", "TCPListener", "UNIXListener", "bind"]
 
 
 class Listener(ABC):
@@ -55,7 +60,7 @@ class Listener(ABC):
         """
 
     @abstractmethod
-    def accept(self) -> SocketStream | None:
+    def accept(self) -> Connection | None:
         """The next of those connections that wait at the door; ``None`` if there is none."""
 
     @abstractmethod
@@ -63,7 +68,7 @@ class Listener(ABC):
         """Wait until somebody may be at the door."""
 
     @abstractmethod
-    def waiting(self) -> Iterator[SocketStream]:
+    def waiting(self) -> Iterator[Connection]:
         """Take in those whom the kernel has let in already and to whom :meth:`shut` would be a reset."""
 
     @abstractmethod
@@ -171,6 +176,56 @@ class TCPListener(SocketListener):
             self._bind_again(self._sock)
 
 
+class UNIXListener(SocketListener):
+    """A UNIX socket, whose path, lock and refusal are kept while the door is shut.
+
+    A socket that is shut keeps an abstract name from others and cannot be opened again, so the
+    next opening puts a new one in its place.
+    """
+
+    def __init__(self, endpoint: UNIXServerEndpoint) -> None:
+        self._file = SocketFile(endpoint.path, endpoint.mode, endpoint.user, endpoint.group)
+        self._spent = False
+        super().__init__(self._bound(), endpoint.backlog)
+
+    def _bound(self) -> socket.socket:
+        with ExitStack() as undo:
+            sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            sock.setblocking(False)
+            self._file.bind(sock)
+            undo.pop_all()
+            return sock
+
+    def open(self) -> None:
+        """Listen, at the path of before."""
+        if self._spent:
+            super().close()
+            self._sock = self._bound()
+            self._spent = False
+        super().open()
+
+    def shut(self) -> None:
+        """Refuse connections from now on, and keep the path."""
+        if not self._open or self._sock is None:
+            return
+        self._open = False
+        self._spent = True
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:  # not everywhere can a door be shut that was open
+            super().close()
+            return
+        # A TCP socket would reset whoever waits still; with this one they would wait for ever.
+        with suppress(OSError):  # which ends it: nobody is left, or no descriptor to take them in
+            while True:
+                self._sock.accept()[0].close()
+
+    def close(self) -> None:
+        """Give up the socket, its file and the lock."""
+        self._file.release()
+        super().close()
+
+
 @functools.singledispatch
 async def bind(endpoint: StreamServerEndpoint) -> list[Listener]:
     """Bind *endpoint*, without opening it yet.
@@ -192,6 +247,25 @@ async def _(endpoint: TCPServerEndpoint) -> list[Listener]:
         return TCPListener(family, sockaddr, endpoint, endpoint.backlog)
 
     return await bind_everywhere(endpoint, socket.SOCK_STREAM, listener)
+
+
+@bind.register
+async def _(endpoint: UNIXServerEndpoint) -> list[Listener]:
+    return [UNIXListener(endpoint)]
+
+
+@bind.register
+async def _(endpoint: SystemdEndpoint | FDEndpoint) -> list[Listener]:
+    from .inherited import InheritedListener, inherited_sockets  # which stands on this file
+
+    return [InheritedListener(sock) for sock in inherited_sockets(endpoint, socket.SOCK_STREAM)]
+
+
+@bind.register
+async def _(endpoint: StdioServerEndpoint) -> list[Listener]:
+    from .stdio import StdioListener  # which stands on this file
+
+    return [StdioListener()]
 
 
 @bind.register

@@ -1,0 +1,308 @@
+"""One connection over standard input and output."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from trioservice import Application, CannotListenError, ServicesFailed, State
+from trioservice.net import stdio
+from trioservice.net.events import ConnectionFailed, Listening
+from trioservice.net.inherited import Inheritance
+from trioservice.net.servers import StreamServer
+from trioservice.net.stdio import StdioListener, StdioStream
+
+from .support import LIMIT, echo, running
+
+Plug = Callable[[int, int], None]
+
+
+@pytest.fixture
+def plug(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plug]:
+    """Let other descriptors of this process stand for its standard input and output.
+
+    pytest has its own plans with 0 and 1.
+    """
+    inheritance = Inheritance({}, 0)
+    monkeypatch.setattr(stdio, "inheritance", lambda: inheritance)
+    monkeypatch.setattr(stdio, "_STDIN", 160)
+    monkeypatch.setattr(stdio, "_STDOUT", 161)
+
+    def plug(stdin: int, stdout: int) -> None:
+        os.dup2(stdin, 160)
+        os.dup2(stdout, 161)
+
+    yield plug
+    for descriptor in (160, 161):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue  # the test has closed it
+
+
+@pytest.fixture
+def pipes(plug: Plug) -> Iterator[tuple[int, int]]:
+    """Where to write what is read, and to read what is written, by way of pipes."""
+    theirs, ours = os.pipe()
+    back, forth = os.pipe()
+    plug(theirs, forth)
+    os.close(theirs)
+    os.close(forth)
+    yield ours, back
+    for descriptor in (ours, back):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
+
+
+def plug_files(plug: Plug, stdin: Path | str, stdout: Path | str) -> None:
+    with open(stdin, "rb") as source, open(stdout, "wb") as sink:
+        plug(source.fileno(), sink.fileno())
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def blocking() -> list[bool]:
+    return [os.get_blocking(descriptor) for descriptor in (160, 161)]
+
+
+async def upper(stream: StdioStream) -> None:
+    async for data in stream:
+        await stream.send_all(data.upper())
+
+
+async def test_the_one_connection_is_served_and_then_the_server_is_finished(pipes: tuple[int, int]) -> None:
+    """And an application with nothing else to do is finished too."""
+    ours, back = pipes
+    before = descriptors()
+    server = StreamServer("stdio:", upper)
+    app = Application("app", server, handle_signals=False)
+    os.write(ours, b"hello")
+    os.close(ours)
+    with trio.fail_after(LIMIT):
+        await app.main()
+    assert (server.state, app.state) == (State.FINISHED, State.FINISHED)  # L15
+    assert os.read(back, 100) == b"HELLO"
+    statistics = server.statistics()
+    assert (statistics.accepted, statistics.active, statistics.failed) == (1, 0, 0)
+    assert (statistics.bytes_received, statistics.bytes_sent) == (5, 5)
+    assert blocking() == [True, True]
+    assert descriptors() == before - 1  # ours
+
+
+async def test_the_address_is_stdio_everywhere(pipes: tuple[int, int]) -> None:
+    """As the peer, as our own, in `addresses` and in the log."""
+    seen: list[object] = []
+
+    async def handler(stream: StdioStream) -> None:
+        seen.extend((stream.peer, stream.local))
+        await trio.sleep_forever()
+
+    server = StreamServer("stdio:", handler, drain_timeout=0)
+    async with running(server) as (_, events):
+        assert server.addresses == ("stdio",)
+        assert str(events.of(Listening)[0]) == "listening on stdio"
+        with trio.fail_after(LIMIT):
+            while not seen:
+                await trio.lowlevel.checkpoint()
+    assert seen == ["stdio", "stdio"]
+    assert server.state is State.STOPPED
+
+
+@pytest.mark.parametrize("end", ["returns", "raises", "is stopped"])
+@pytest.mark.parametrize("was_blocking", [True, False])
+async def test_descriptors_are_as_they_were_however_it_ends(
+    pipes: tuple[int, int], end: str, was_blocking: bool
+) -> None:
+    """Whoever shares them, our parent perhaps, does not expect them to be different."""
+    for descriptor in (160, 161):
+        os.set_blocking(descriptor, was_blocking)
+    during: list[bool] = []
+    entered = trio.Event()
+
+    async def handler(stream: StdioStream) -> None:
+        during.extend(blocking())
+        entered.set()
+        if end == "raises":
+            raise ValueError("a bug")
+        if end == "is stopped":
+            await trio.sleep_forever()
+
+    before = descriptors()
+    server = StreamServer("stdio:", handler, drain_timeout=0)
+    async with running(server) as (_, events):
+        with trio.fail_after(LIMIT):
+            await entered.wait()
+            if end != "is stopped":
+                await server.wait_stopped()
+    assert during == [False, False]
+    assert blocking() == [was_blocking, was_blocking]
+    assert descriptors() == before
+    assert len(events.of(ConnectionFailed)) == (end == "raises")  # L16
+
+
+async def test_one_open_file_for_both_directions_is_restored_as_well(plug: Plug) -> None:
+    """A socket (socat, inetd) or a terminal is shared by both, and what one changes the other has."""
+    one, other = socket.socketpair()
+    with one, other:
+        plug(one.fileno(), one.fileno())
+        async with StdioStream() as stream:
+            assert blocking() == [False, False]
+            other.sendall(b"hello")
+            assert await stream.receive_some() == b"hello"
+            await stream.send_all(b"x" * 1000)
+            assert other.recv(2000) == b"x" * 1000
+            await stream.send_eof()
+            other.settimeout(LIMIT)
+            assert other.recv(1) == b""
+            other.sendall(b"still there")
+            assert await stream.receive_some() == b"still there"
+        assert blocking() == [True, True]
+
+
+async def test_a_half_closed_pipe_ends_for_its_reader_at_once(pipes: tuple[int, int]) -> None:
+    """Though descriptor 1, which it was, lives on."""
+    ours, back = pipes
+    before = descriptors()
+    async with StdioStream() as stream:
+        await stream.send_all(b"all")
+        await stream.send_eof()
+        assert os.read(back, 10) == b"all"
+        assert os.read(back, 10) == b""
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"more")
+        os.write(ours, b"still there")
+        assert await stream.receive_some() == b"still there"
+    os.write(161, b"nobody reads that")
+    assert descriptors() == before
+
+
+async def test_what_is_large_comes_whole(pipes: tuple[int, int]) -> None:
+    """In both directions at once, far beyond what a pipe holds."""
+    ours, back = pipes
+    sent, got = os.urandom(1_000_000), bytearray()
+
+    def write() -> None:
+        with os.fdopen(os.dup(ours), "wb") as file:
+            file.write(sent)
+        os.close(ours)
+
+    def read() -> None:
+        while len(got) < len(sent):
+            got.extend(os.read(back, 65536))
+
+    async with StdioStream() as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, write)
+        nursery.start_soon(trio.to_thread.run_sync, read)
+        with trio.fail_after(LIMIT):
+            whole = b"".join([bytes(data) async for data in stream])
+            await stream.send_all(whole)
+        assert stream.bytes_received == stream.bytes_sent == len(sent)
+    assert bytes(got) == sent
+
+
+async def test_a_reader_who_has_gone_is_one_line_of_the_log(pipes: tuple[int, int]) -> None:
+    """`| head -1` is no bug of the handler's."""
+    ours, back = pipes
+    os.close(back)
+    os.write(ours, b"hello")
+    server = StreamServer("stdio:", upper)
+    async with running(server) as (_, events):
+        with trio.fail_after(LIMIT):
+            await server.wait_stopped()
+    (failure,) = events.of(ConnectionFailed)
+    assert failure.by_peer  # L16
+    assert str(failure) == "connection from stdio broke: [Errno 32] Broken pipe"
+
+
+async def test_files_and_dev_null_can_be_read_and_written(plug: Plug, tmp_path: Path) -> None:
+    """`< input > output` works, though the system cannot tell when a file is ready."""
+    (tmp_path / "in").write_bytes(b"hello " * 50_000)
+    plug_files(plug, tmp_path / "in", tmp_path / "out")
+    server = StreamServer("stdio:", upper)
+    with trio.fail_after(LIMIT):
+        await Application("app", server, handle_signals=False).main()
+    assert (tmp_path / "out").read_bytes() == b"HELLO " * 50_000
+    assert server.statistics().failed == 0
+    plug_files(plug, os.devnull, os.devnull)
+    async with StdioStream() as stream:
+        await stream.wait_send_all_might_not_block()
+        await stream.send_all(b"hello")
+        assert await stream.receive_some(10) == b""
+    for act in (stream.receive_some(), stream.send_all(b"x"), stream.wait_send_all_might_not_block()):
+        with pytest.raises(trio.ClosedResourceError):
+            await act
+
+
+async def test_a_file_is_read_from_where_it_stands_in_bits_as_asked(plug: Plug, tmp_path: Path) -> None:
+    """The position is shared with whoever had it before."""
+    (tmp_path / "in").write_bytes(b"head body")
+    plug_files(plug, tmp_path / "in", os.devnull)
+    assert os.read(160, 5) == b"head "
+    async with StdioStream() as stream:
+        assert await stream.receive_some(2) == b"bo"
+        assert await stream.receive_some() == b"dy"
+
+
+async def test_a_second_service_cannot_have_them_while_the_first_has(pipes: tuple[int, int]) -> None:
+    """Two who read from one input would get half each."""
+    first = StdioListener()
+    with pytest.raises(CannotListenError) as raised:
+        StdioListener()
+    assert raised.value.errno == errno.EBUSY
+    assert "descriptor 160 has been given to a service already" in str(raised.value)
+    await first.wait()
+    first.close()
+    first.close()
+    second = StdioListener()
+    first.close()
+    with pytest.raises(CannotListenError):
+        StdioListener()
+    second.close()
+    with pytest.raises(ServicesFailed):
+        await Application(
+            "app", StreamServer("stdio:", echo), StreamServer("stdio:", echo), handle_signals=False
+        ).main()  # L7
+    StdioListener().close()
+
+
+async def test_a_new_run_is_a_new_connection(pipes: tuple[int, int]) -> None:
+    """Whoever starts the server again means to go on."""
+    ours, back = pipes
+
+    async def one(stream: StdioStream) -> None:
+        await stream.send_all(await stream.receive_some())
+
+    server = StreamServer("stdio:", one, drain_timeout=0)
+    async with running(server, StreamServer("tcp:0:interface=127.0.0.1", echo)):
+        for word in (b"one", b"two"):
+            os.write(ours, word)
+            with trio.fail_after(LIMIT):
+                await server.wait_stopped()
+            assert os.read(back, 10) == word
+            assert server.state is State.FINISHED  # L15
+            await server.start()  # L3
+        await server.stop()
+
+
+@pytest.mark.parametrize("closed", [160, 161])
+async def test_a_descriptor_that_is_closed_is_told(pipes: tuple[int, int], closed: int) -> None:
+    """`<&-` in a shell is rarely meant for us."""
+    os.close(closed)
+    before = descriptors()
+    with pytest.raises(CannotListenError) as raised:
+        StdioListener()
+    assert raised.value.errno == errno.EBADF
+    assert str(raised.value) == (
+        f"cannot listen on stdio: descriptor {closed} is closed; leave it open for us"
+    )
+    assert descriptors() == before

@@ -12,8 +12,7 @@ import logging
 
 import trio
 
-from trioservice import Application
-from trioservice.net.clients import TCPClient
+from trioservice import Application, TCPClient
 
 log = logging.getLogger(__name__)
 

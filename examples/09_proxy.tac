@@ -12,12 +12,11 @@ Try this:         run the proxy first, and see that nobody listens on its port u
 Stop it:          Ctrl-C; the front is gone before the back is
 """
 
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import trio
 
-from trioservice import Application, TCPServer
-from trioservice.net.clients import TCPClient
+from trioservice import Application, TCPClient, TCPServer
 
 # From the front to the back: a question, and where its answer is to go.
 ask, questions = trio.open_memory_channel(0)
@@ -25,20 +24,21 @@ ask, questions = trio.open_memory_channel(0)
 
 async def talk(stream):
     """The client's handler: one question after the other goes over the one connection."""
-    answers = lines(stream)
-    async for question, answer_to in questions:
-        with answer_to:  # whatever happens, whoever waits for the answer hears of it
-            await stream.send_all(question)
-            answer = await anext(answers, None)
-            if answer is None:
-                return  # the back end has gone; the client will connect again
-            await answer_to.send(answer)
+    async with aclosing(lines(stream)) as answers:
+        async for question, answer_to in questions:
+            with answer_to:  # whatever happens, whoever waits for the answer hears of it
+                await stream.send_all(question)
+                answer = await anext(answers, None)
+                if answer is None:
+                    return  # the back end has gone; the client will connect again
+                await answer_to.send(answer)
 
 
 async def serve(stream):
     """The server's handler: each line is a question for the back end."""
-    async for question in lines(stream):
-        await stream.send_all(await answer_of(question))
+    async with aclosing(lines(stream)) as received:
+        async for question in received:
+            await stream.send_all(await answer_of(question))
 
 
 async def answer_of(question):

@@ -19,9 +19,7 @@ import tempfile
 
 import trio
 
-from trioservice import Application
-from trioservice.net.clients import SSLClient, UNIXClient
-from trioservice.net.servers import SSLServer, UNIXServer
+from trioservice import Application, SSLClient, SSLServer, UNIXClient, UNIXServer
 from trioservice.net.tls import client_context
 from trioservice.retry import Retry
 

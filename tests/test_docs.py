@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from socket import create_connection, create_server
 
 import pytest
+from certificates import certificate, trusting, write_pair
 
 import trioservice
 from trioservice.cli import main as command
@@ -36,12 +38,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 _RUN_ON_FREE_PORTS = """
 import signal, sys
 from dataclasses import replace
-from trioservice import MultiService, TCPServer
+from trioservice import MultiService, StreamServer
 from trioservice.config.targets import load
 from trioservice.process.runner import Farewell, run
 
 def free(service):
-    if isinstance(service, TCPServer):
+    if isinstance(service, StreamServer) and hasattr(service.endpoint, "port"):
         service.endpoint = replace(service.endpoint, port=0)
     for child in service if isinstance(service, MultiService) else ():
         free(child)
@@ -209,6 +211,39 @@ def test_the_line_server_shouts_and_refuses() -> None:
 
 
 @pytest.mark.real
+def test_the_tls_server_of_the_howto_greets(tmp_path: Path) -> None:
+    """With the certificate that stands beside it."""
+    shutil.copy(HOWTO / "serve-tls.tac", tmp_path)
+    write_pair(tmp_path, certificate("localhost"), "shop")
+    with (
+        running(tmp_path / "serve-tls.tac", "shop") as app,
+        create_connection(("127.0.0.1", app.port), timeout=10) as plain,
+        trusting().wrap_socket(plain, server_hostname="localhost") as client,
+    ):
+        assert client.recv(1000) == b"You see me by TLSv1.3.\n"
+
+
+@pytest.mark.real
+def test_a_client_stays_connected_to_the_line_server(tmp_path: Path) -> None:
+    with running(HOWTO / "lines.tac", "lines") as lines:
+        listing = (HOWTO / "stay-connected.tac").read_text(encoding="utf-8")
+        (tmp_path / "kitchen.tac").write_text(listing.replace("    7004,", f"    {lines.port},"))
+        with running(tmp_path / "kitchen.tac", "kitchen") as kitchen:
+            kitchen.read_until("heard DINNER IS READY")
+            lines.interrupt()
+            kitchen.read_until("kitchen/call: cannot connect to 127.0.0.1")
+            kitchen.interrupt()
+
+
+@pytest.mark.real
+def test_the_server_behind_a_proxy_sees_whom_the_proxy_tells() -> None:
+    with running(HOWTO / "behind-a-proxy.tac", "whoami") as whoami:
+        told = whoami.ask(b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 80\r\nGET / HTTP/1.0\r\n\r\n")
+
+        assert told.endswith("you are 203.0.113.9\n")
+
+
+@pytest.mark.real
 def test_a_port_in_use_is_told_as_shown() -> None:
     with ExitStack() as stack:
         with suppress(OSError):  # it is taken already, which is as good
@@ -245,12 +280,15 @@ def test_no_listing_is_left_out() -> None:
         for name in re.findall(r"\{literalinclude\} (\S+)", page.read_text(encoding="utf-8"))
     }
     run_above = {
-        *(ROOT / "examples" / name for name in ("01_echo.tac", "12_timer.tac")),
+        *(ROOT / "examples").glob("*.tac"),  # all of them are run by tests/test_examples.py
         *(TUTORIAL / name for name in ("thermometer.py", "weather.tac", "outbox.py", "unplugged.tac")),
         *(HOWTO / name for name in ("lines.tac", "embedded.py", "test_outbox.py", "test_nightly.py")),
+        *(HOWTO / name for name in ("serve-tls.tac", "stay-connected.tac", "behind-a-proxy.tac")),
     }
 
-    assert run_above == {file for file in included if file.suffix in (".py", ".tac")}
+    programs = {file for file in included if file.suffix in (".py", ".tac")}
+    assert programs <= run_above
+    assert {file for file in run_above if file.parent != ROOT / "examples"} <= programs
     assert all(file.is_file() for file in included)
 
 

@@ -29,7 +29,9 @@ MADE = {"_build", "__pycache__"}
 # Modules without a test file of their name, and why.
 TESTED_ELSEWHERE = {
     "__main__.py": "three lines; tests/real starts it as a process",
-    "net/events.py": "records without behaviour; tests/net/test_servers.py hears each of them",
+    "net/events.py": "records without behaviour; the tests of the services hear each of them",
+    "net/connecting.py": "one noun with net/clients.py; its tests reach every endpoint",
+    "net/datagram_sockets.py": "one noun with net/datagrams.py, whose tests send by them",
     "cli/commands.py": "a table; the tests of each command read it",
 }
 

@@ -56,8 +56,7 @@ def test_a_tree_without_a_limit_says_nothing_of_one() -> None:
     """What is not bounded is not shown as `inf`."""
     tree = Application("bare", TCPServer(1, nothing, name="web", drain_timeout=None), shutdown_timeout=None)
     assert drawn(tree) == (
-        "bare  (Application)\n"
-        "└─ web  (TCPServer, tcp:1, drains without a limit of its own)\n"
+        "bare  (Application)\n└─ web  (TCPServer, tcp:1, drains without a limit of its own)\n"
     )
 
 
@@ -78,7 +77,5 @@ def test_the_command_prints_the_tree_and_starts_nothing(
     )
     assert main(["plan", str(path)]) == 0
     out, err = capsys.readouterr()
-    assert out == (
-        "shop  (Application)\n└─ web  (TCPServer, tcp:80, drains for up to 5 s)\n"
-    )
+    assert out == ("shop  (Application)\n└─ web  (TCPServer, tcp:80, drains for up to 5 s)\n")
     assert err == ""

@@ -45,8 +45,8 @@ from trioservice.net.clients import (
     StreamClient,
     TCPClient,
     UNIXClient,
-    connect,
 )
+from trioservice.net.connecting import connect
 from trioservice.net.endpoints import (
     EndpointError,
     SSLClientEndpoint,

@@ -26,19 +26,17 @@ from trio.testing import MockClock
 from trioservice import Application, CannotListenError, MultiService, ServicesFailed, State, current_service
 from trioservice.errors import CannotConnectError, CannotSendError, DatagramTooLargeError, ServiceStateError
 from trioservice.events import DrainCut
-from trioservice.net import datagrams
+from trioservice.net import datagram_sockets
 from trioservice.net.addresses import Address
+from trioservice.net.datagram_sockets import DatagramSocket, bind_datagrams, connect_datagrams
 from trioservice.net.datagrams import (
     DatagramClient,
     DatagramServer,
     DatagramService,
-    DatagramSocket,
     UDPClient,
     UDPServer,
     UNIXDatagramClient,
     UNIXDatagramServer,
-    bind_datagrams,
-    connect_datagrams,
 )
 from trioservice.net.endpoints import DatagramClientEndpoint, DatagramServerEndpoint
 from trioservice.net.events import DatagramDropped, DatagramFailed, DatagramRejected, Listening
@@ -309,13 +307,13 @@ def test_an_answer_names_the_interface_only_for_link_local_addresses(
 ) -> None:
     """Elsewhere the way back may be another one; and a group is no address to answer from."""
     packed, option = socket.inet_pton(socket.AF_INET6, arrived_at), (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
-    told = datagrams._from_there([(*option, packed + struct.pack("@I", 7))])
+    told = datagram_sockets._from_there([(*option, packed + struct.pack("@I", 7))])
     assert list(told) == ([] if index_told is None else [(*option, packed + struct.pack("@I", index_told))])
 
 
 def test_an_interface_that_has_gone_is_named_by_its_number() -> None:
     """Nothing else is known of it any more."""
-    assert datagrams._peer(("fe80::1", 9, 0, 77777)) == ("fe80::1%77777", 9)
+    assert datagram_sockets._peer(("fe80::1", 9, 0, 77777)) == ("fe80::1%77777", 9)
 
 
 async def test_a_socket_that_somebody_else_has_opened_is_served() -> None:
@@ -332,8 +330,8 @@ async def test_a_socket_that_somebody_else_has_opened_is_served() -> None:
 
 def test_a_peer_prints_and_compares_as_what_it_is() -> None:
     """What it remembers besides is nobody's business."""
-    peer, path = datagrams._peer((LOCAL, 9)), datagrams._peer(b"\0abstract")
-    assert (peer, path, datagrams._peer(None)) == ((LOCAL, 9), "@abstract", "")
+    peer, path = datagram_sockets._peer((LOCAL, 9)), datagram_sockets._peer(b"\0abstract")
+    assert (peer, path, datagram_sockets._peer(None)) == ((LOCAL, 9), "@abstract", "")
     assert {peer: 1}[(LOCAL, 9)] == 1  # type: ignore[index]
     assert repr(peer) == f"('{LOCAL}', 9)"
 
@@ -905,7 +903,7 @@ async def test_a_drain_that_is_cut_cancels_handlers_and_counts_what_was_left(
 
 async def test_a_flood_does_not_keep_a_drain_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that sends faster than we read is not waited for."""
-    endless = datagrams._peer((LOCAL, 9))
+    endless = datagram_sockets._peer((LOCAL, 9))
 
     async def deaf(self: DatagramSocket) -> None:
         await trio.sleep_forever()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from trioservice import State
 from trioservice.net.endpoints import server_endpoint
 from trioservice.net.events import ConnectionFailed, ConnectionRejected, HandshakeFailed
 from trioservice.net.introductions import Introduction
 from trioservice.net.servers import StreamServer, TCPServer
-from trioservice.net.tls import CertificateFiles
+from trioservice.net.tls import CertificateFiles, Certificates
 
 from .support import LIMIT, LOCAL, ask, connect, echo, ended, eventually, running, who
 
@@ -132,6 +134,27 @@ async def test_an_endpoint_text_puts_a_server_behind_a_proxy() -> None:
     server = StreamServer("haproxy:tcp:0:interface=127.0.0.1", who)
     async with running(server), await connect(server.addresses[0]) as client:
         assert b"203.0.113.9" in await ask(client, told_v1("203.0.113.9") + b"hello", 1000)
+
+
+async def test_certificates_that_raise_end_one_connection_and_not_the_server() -> None:
+    """What a user's own code has wrong is told with its traceback, and is no reason to stop."""
+
+    class Vault(Certificates):
+        @property
+        def context(self) -> NoReturn:
+            raise LookupError("the vault is closed")
+
+        def load(self) -> None: ...
+
+    server = TCPServer(0, echo, host=LOCAL, ssl_context=Vault())
+    async with running(server) as (app, events), await connect(server) as client:
+        assert await ended(client)
+        await eventually(lambda: events.of(ConnectionFailed))
+        (failure,) = events.of(ConnectionFailed)
+        assert isinstance(failure.error, LookupError)
+        assert failure.level == logging.ERROR
+        assert app.state is State.RUNNING  # L16
+        assert server.statistics().failed == 1
 
 
 def test_tls_is_spoken_once() -> None:

@@ -191,8 +191,39 @@ async def test_a_reset_is_one_line_without_traceback_and_ends_nothing_else(
     assert record.levelno == logging.INFO  # L16
     assert record.exc_info is None  # L16
     assert record.getMessage() == (
-        f"app/srv: connection from 127.0.0.1:{port} broke: [Errno 104] Connection reset by peer"
+        f"app/srv: connection with 127.0.0.1:{port} broke: [Errno 104] Connection reset by peer"
     )
+
+
+async def test_a_reset_that_two_tasks_of_a_handler_meet_is_still_the_peers_fault() -> None:
+    """A reader and a writer each raise; both errors are the connection's."""
+    met = trio.Event()
+
+    async def handler(stream: SocketStream) -> None:
+        async def read() -> None:
+            try:
+                await stream.receive_some()
+            finally:
+                met.set()
+
+        async def write() -> None:
+            with trio.CancelScope(shield=True), trio.fail_after(LIMIT):
+                await met.wait()
+                await stream.send_all(b"x")  # which is told as well that it is broken
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(write)
+
+    server = TCPServer(0, handler, host=LOCAL)
+    async with running(server) as (_, events):
+        await reset(await connect(server))
+        await eventually(lambda: events.of(ConnectionFailed))
+        (failure,) = events.of(ConnectionFailed)
+        assert isinstance(failure.error, ExceptionGroup)
+        assert len(failure.error.exceptions) == 2
+        assert failure.by_peer  # L16
+        assert failure.level == logging.INFO
 
 
 async def test_a_reset_before_the_server_has_looked_is_no_trouble_either(

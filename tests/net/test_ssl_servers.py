@@ -118,7 +118,7 @@ def client_hello() -> bytes:
 
 def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     """What the log says of connections."""
-    return [record for record in caplog.records if "connection from" in record.getMessage()]
+    return [record for record in caplog.records if ": connection " in record.getMessage()]
 
 
 def descriptors() -> int:

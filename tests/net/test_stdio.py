@@ -15,8 +15,9 @@ from trioservice import Application, CannotListenError, ServicesFailed, State
 from trioservice.net import stdio
 from trioservice.net.events import ConnectionFailed, Listening
 from trioservice.net.inherited import Inheritance
+from trioservice.net.listeners import StdioListener
 from trioservice.net.servers import StreamServer
-from trioservice.net.stdio import StdioListener, StdioStream
+from trioservice.net.stdio import StdioStream
 
 from .support import LIMIT, echo, running
 
@@ -221,7 +222,7 @@ async def test_a_reader_who_has_gone_is_one_line_of_the_log(pipes: tuple[int, in
             await server.wait_stopped()
     (failure,) = events.of(ConnectionFailed)
     assert failure.by_peer  # L16
-    assert str(failure) == "connection from stdio broke: [Errno 32] Broken pipe"
+    assert str(failure) == "connection with stdio broke: [Errno 32] Broken pipe"
 
 
 async def test_files_and_dev_null_can_be_read_and_written(plug: Plug, tmp_path: Path) -> None:

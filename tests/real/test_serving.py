@@ -104,7 +104,7 @@ def test_a_reset_is_one_line_in_the_log_and_the_next_client_is_served(tmp_path: 
         with connect(port) as client:
             assert ask(client, b"hello") == b"hello"
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        app.says(r"INFO +app/srv: connection from 127\.0\.0\.1:\d+ broke: .*reset by peer\n")  # L16
+        app.says(r"INFO +app/srv: connection with 127\.0\.0\.1:\d+ broke: .*reset by peer\n")  # L16
         with connect(port) as client:
             assert ask(client, b"again") == b"again"
         assert app.stops() == -15

@@ -28,8 +28,8 @@ from trioservice import (
 )
 from trioservice.errors import paths_of
 from trioservice.events import ErrorRaised, Event, Listener, StateChanged
-from trioservice.net.events import ConnectionFailed, Listening
 from trioservice.net.addresses import Address
+from trioservice.net.events import ConnectionFailed, Listening
 from trioservice.net.servers import ServerStatistics
 from trioservice.net.streams import SocketStream
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import trio
 
 __all__ = ["Address", "UNIXPeer", "show_address"]
 
@@ -38,11 +41,23 @@ Address: TypeAlias = tuple[str, int] | str | UNIXPeer
 def address_of(sockaddr: object) -> Address:
     """What the socket module calls an address, as an :data:`Address`."""
     if isinstance(sockaddr, tuple):
-        host, port, *_ = sockaddr
-        return str(host), int(port)
+        host, port, *others = sockaddr
+        return with_scope(str(host), others[1] if len(others) == 2 else 0), int(port)
+    if sockaddr is None:  # the sender of a datagram has no address
+        return ""
     if isinstance(sockaddr, bytes):  # an abstract name; others are str
         return sockaddr.decode("utf-8", "surrogateescape").replace("\0", "@", 1)
     return str(sockaddr).replace("\0", "@", 1)
+
+
+def with_scope(host: str, scope: int) -> str:
+    """An IPv6 address with the interface without which it means nothing: ``fe80::1%eth0``."""
+    if not scope or "%" in host:
+        return host
+    try:
+        return f"{host}%{socket.if_indextoname(scope)}"
+    except OSError:  # the interface has gone
+        return f"{host}%{scope}"
 
 
 def sockaddr_of(path: str) -> str:
@@ -50,7 +65,7 @@ def sockaddr_of(path: str) -> str:
     return "\0" + path[1:] if path.startswith("@") else path
 
 
-def peer_of(sock: socket.socket, sockaddr: object) -> Address:
+def peer_of(sock: socket.socket | trio.socket.SocketType, sockaddr: object) -> Address:
     """Who is at the other end of an accepted socket."""
     if sock.family != getattr(socket, "AF_UNIX", None):
         return address_of(sockaddr)

@@ -18,7 +18,7 @@ import trio
 from ..errors import CannotListenError
 from .addresses import Address, address_of, show_address
 
-__all__ = ["bind_everywhere", "bound_socket", "cannot_listen"]
+__all__ = ["bind_everywhere", "bound_socket", "cannot_listen", "hosts"]
 
 B = TypeVar("B", bound="Bound")
 
@@ -49,6 +49,13 @@ class Bound(Protocol):
 
 
 SockAddr = tuple[object, ...]
+
+
+def hosts(host: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One host, several or none, as an endpoint has its interfaces."""
+    if host is None:
+        return ()
+    return (host,) if isinstance(host, str) else tuple(host)
 
 
 async def bind_everywhere(

@@ -27,28 +27,31 @@ from __future__ import annotations
 
 import contextvars
 import errno
-import functools
 import itertools
 import os
-import socket
-import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 import trio
 
-from ..errors import CannotConnectError, CannotSendError, DatagramTooLargeError, ServiceStateError
+from ..errors import CannotSendError, DatagramTooLargeError, ServiceStateError
 from ..service import Service
-from .addresses import Address, address_of, show_address, sockaddr_of
-from .binding import SockAddr, bind_everywhere, bound_socket
+from .addresses import Address, address_of, show_address
+from .binding import hosts
+from .datagram_sockets import (
+    DatagramSocket,
+    Destination,
+    InternetSender,
+    UNIXSender,
+    bind_datagrams,
+    connect_datagrams,
+)
 from .endpoints import (
     DatagramClientEndpoint,
     DatagramServerEndpoint,
-    FDEndpoint,
-    SystemdEndpoint,
     UDPClientEndpoint,
     UDPServerEndpoint,
     UNIXDatagramClientEndpoint,
@@ -57,8 +60,6 @@ from .endpoints import (
     datagram_server_endpoint,
 )
 from .events import DatagramDropped, DatagramFailed, DatagramRejected, Listening, Throttle
-from .inherited import inherited_sockets
-from .socket_files import SocketFile
 
 __all__ = [
     "DatagramClient",
@@ -66,14 +67,11 @@ __all__ = [
     "DatagramOptions",
     "DatagramServer",
     "DatagramService",
-    "DatagramSocket",
     "DatagramStatistics",
     "UDPClient",
     "UDPServer",
     "UNIXDatagramClient",
     "UNIXDatagramServer",
-    "bind_datagrams",
-    "connect_datagrams",
 ]
 
 #: What is called for each datagram, with its bytes, who sent it, and the server or client that heard it.
@@ -110,365 +108,6 @@ _HEARD = _NETWORK | {errno.EACCES, errno.EMSGSIZE, errno.EOPNOTSUPP}
 # The system, or the peer's queue, has no room now and may have it soon.
 _NO_ROOM = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM}
 _ATTEMPTS = 10  # for that, with pauses of 1, 2, 4 ... ms: half a second in all
-
-
-# ---- sockets -----------------------------------------------------------------------------------
-
-# Where a datagram is sent: what the socket module calls the address, and what it is told besides.
-_To: TypeAlias = tuple[Any, Sequence[tuple[int, int, bytes]]]
-
-
-class _InternetPeer(tuple[str, int]):
-    """Host and port of a sender, which remembers by which of our sockets and addresses it reached us."""
-
-    socket: DatagramSocket
-    to: _To
-
-
-class _UNIXPeer(str):
-    """The path of a sender, which remembers by which of our sockets it reached us."""
-
-    socket: DatagramSocket
-    to: _To
-
-
-class DatagramSocket:
-    """A bound socket, and how a datagram is taken from it and put into it, without waiting.
-
-    A socket that is bound to all addresses would answer from whichever address the routing
-    prefers, and a peer that asked another one drops that.  So such a socket is told (IP_PKTINFO,
-    on Linux) at which address each datagram arrived, and answers from there.
-
-    Args:
-        sock: bound; it becomes ours.
-        file: of a UNIX socket; it is removed with it.
-    """
-
-    #: The one that it is connected to.
-    peer: Address | None = None
-    #: What the network says of one datagram is raised when the next is sent.
-    complains_late: bool = False
-
-    def __init__(self, sock: socket.socket, file: SocketFile | None = None) -> None:
-        sock.setblocking(False)
-        self.sock = sock
-        self.family = sock.family
-        self.address = _address_of(sock.getsockname())
-        self._file = file
-        self._writing = trio.Lock()
-        self._asked = _ask_for_local_address(sock)
-
-    @property
-    def limit(self) -> int:
-        """The largest datagram that it can send, in bytes."""
-        if self.family == socket.AF_INET:
-            return 65_507  # 65,535, less the headers of IP and UDP
-        if self.family == socket.AF_INET6:
-            return 65_527  # the header of IPv6 does not count
-        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - 32
-
-    @property
-    def capacity(self) -> int:
-        """More datagrams than the kernel can hold for it: even an empty one costs 256 bytes and more."""
-        return max(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 256, 1024)
-
-    def receive(self, most: int) -> tuple[bytes, Address]:
-        """The next datagram, up to *most* bytes of it, and who sent it.
-
-        Raises:
-            BlockingIOError: there is none now.
-            OSError: the network complains about an earlier one that was sent.
-        """
-        control: Sequence[tuple[int, int, bytes]] = ()
-        if self._asked:
-            data, told, _, sockaddr = self.sock.recvmsg(most, 64)
-            control = _from_there(told)
-        else:
-            data, sockaddr = self.sock.recvfrom(most)
-        peer = _peer(sockaddr)
-        peer.socket = self
-        peer.to = sockaddr, control
-        return data, peer
-
-    def send(self, data: bytes | bytearray | memoryview, to: _To) -> int:
-        """Send a datagram; what the system refuses is an OSError."""
-        sockaddr, control = to
-        if control:
-            return self.sock.sendmsg([data], control, 0, sockaddr)
-        return self.sock.sendto(data, sockaddr)
-
-    def destination(self, peer: Address) -> _To | None:
-        """How to send to *peer*; ``None`` if that takes a socket of another family."""
-        if isinstance(peer, tuple) and ":" in peer[0]:
-            return (_sockaddr6(*peer), ()) if self.family == socket.AF_INET6 else None
-        if isinstance(peer, tuple):
-            return (_sockaddr4(*peer), ()) if self.family == socket.AF_INET else None
-        return (sockaddr_of(str(peer)), ()) if self.family == _UNIX else None
-
-    async def wait_readable(self) -> None:
-        """Wait until there may be a datagram, or a complaint."""
-        await trio.lowlevel.wait_readable(self.sock)
-
-    async def wait_writable(self) -> None:
-        """Wait until one may be sent; trio lets only one task do so, so others queue."""
-        async with self._writing:
-            await trio.lowlevel.wait_writable(self.sock)
-
-    def close(self) -> None:
-        """Give it up."""
-        if self._file is not None:
-            self._file.release()
-        trio.lowlevel.notify_closing(self.sock)
-        self.sock.close()
-
-
-_UNIX = getattr(socket, "AF_UNIX", None)
-
-# Python names them only from 3.14 on.  The numbers are Linux's, where alone they are used.
-_IP_PKTINFO = 8
-_MAPPED = bytes(10) + b"\xff\xff"  # the beginning of an IPv4 address within IPv6
-_LINUX = sys.platform == "linux"
-
-
-def _ask_for_local_address(sock: socket.socket) -> bool:
-    """Let the kernel tell at which of our addresses datagrams arrive, where it may be any."""
-    if not _LINUX or sock.family == _UNIX or sock.getsockname()[0] not in ("0.0.0.0", "::"):
-        return False
-    if sock.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-    return True
-
-
-def _from_there(told: Sequence[tuple[int, int, bytes]]) -> Sequence[tuple[int, int, bytes]]:
-    """What to tell the kernel so that an answer comes from the address at which the question arrived.
-
-    The interface is left to the routing, except for link-local addresses, which mean nothing without.
-    """
-    for level, kind, packed in told:
-        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
-            return [(level, kind, bytes(4) + packed[4:8] + bytes(4))]
-        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
-            address, index = packed[:16], packed[16:20]
-            mapped = address.startswith(_MAPPED)
-            if address[0] == 0xFF or (mapped and address[12] >> 4 == 0xE):
-                return ()  # a multicast group is nobody's own address
-            is_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
-            return [(level, kind, address + (index if is_local else bytes(4)))]
-    return ()
-
-
-def _peer(sockaddr: Any) -> _InternetPeer | _UNIXPeer:
-    if isinstance(sockaddr, tuple):
-        return _InternetPeer(_host_and_port(sockaddr))
-    return _UNIXPeer("" if sockaddr is None else address_of(sockaddr))
-
-
-def _address_of(sockaddr: Any) -> Address:
-    return _host_and_port(sockaddr) if isinstance(sockaddr, tuple) else address_of(sockaddr)
-
-
-def _host_and_port(sockaddr: tuple[Any, ...]) -> tuple[str, int]:
-    if len(sockaddr) == 4 and sockaddr[3]:
-        return f"{sockaddr[0]}%{_interface_name(sockaddr[3])}", sockaddr[1]
-    return sockaddr[:2]
-
-
-def _interface_name(index: int) -> str:
-    try:
-        return socket.if_indextoname(index)
-    except OSError:  # gone meanwhile
-        return str(index)
-
-
-def _sockaddr4(host: str, port: int) -> tuple[str, int]:
-    _require_numeric(socket.AF_INET, host)
-    return host, port
-
-
-def _sockaddr6(host: str, port: int) -> tuple[str, int, int, int]:
-    host, _, scope = host.partition("%")
-    _require_numeric(socket.AF_INET6, host)
-    if not scope:
-        return host, port, 0, 0
-    return host, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
-
-
-def _require_numeric(family: int, host: str) -> None:
-    # The socket module would look a name up, and nothing else would happen until it was found.
-    try:
-        socket.inet_pton(family, host)
-    except OSError:
-        raise ValueError(
-            f"send() takes an address as the handler is given it, like ('192.0.2.1', 53), and {host!r} is a "
-            "name; look it up before (trio.socket.getaddrinfo), or use a UDPClient"
-        ) from None
-
-
-# ---- where servers are bound -------------------------------------------------------------------
-
-
-@functools.singledispatch
-async def bind_datagrams(endpoint: DatagramServerEndpoint) -> list[DatagramSocket]:
-    """Bind *endpoint*.
-
-    A package that brings a kind of endpoint of its own registers how to bind it:
-    ``@bind_datagrams.register``, for its class.
-
-    Raises:
-        CannotListenError: it cannot be had; nothing is kept then.
-    """
-    raise TypeError(
-        f"{endpoint} ({type(endpoint).__name__}) is no endpoint that a datagram server can be bound to"
-    )
-
-
-@bind_datagrams.register
-async def _(endpoint: UDPServerEndpoint) -> list[DatagramSocket]:
-    def bound(family: socket.AddressFamily, sockaddr: SockAddr) -> DatagramSocket:
-        sock = bound_socket(family, socket.SOCK_DGRAM, sockaddr, endpoint)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, endpoint.broadcast)
-        return DatagramSocket(sock)
-
-    return await bind_everywhere(endpoint, socket.SOCK_DGRAM, bound)
-
-
-@bind_datagrams.register
-async def _(endpoint: UNIXDatagramServerEndpoint) -> list[DatagramSocket]:
-    file = SocketFile(endpoint.path, endpoint.mode, endpoint.user, endpoint.group)
-    return [_unix_socket(file)]
-
-
-@bind_datagrams.register
-async def _(endpoint: SystemdEndpoint | FDEndpoint) -> list[DatagramSocket]:
-    return [DatagramSocket(sock) for sock in inherited_sockets(endpoint, socket.SOCK_DGRAM)]
-
-
-def _unix_socket(file: SocketFile) -> DatagramSocket:
-    with ExitStack() as undo:
-        sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        file.bind(sock)
-        undo.pop_all()
-        return DatagramSocket(sock, file)
-
-
-# ---- whom clients speak to ---------------------------------------------------------------------
-
-
-class _Line(DatagramSocket):
-    """A socket that is connected: it hears its one peer only, and what the network says of it."""
-
-    peer: Address
-    complains_late = True
-
-    def __init__(self, sock: socket.socket, peer: Address, file: SocketFile | None = None) -> None:
-        super().__init__(sock, file)
-        self.peer = peer
-
-    def receive(self, most: int) -> tuple[bytes, Address]:
-        return self.sock.recv(most), self.peer
-
-    def send(self, data: bytes | bytearray | memoryview, to: _To) -> int:
-        return self.sock.send(data)
-
-
-class _UNIXLine(_Line):
-    """A line to whichever socket is at a path now.
-
-    A UNIX socket is connected to a socket and not to a path, so when the server has started anew it
-    is connected again.  Sending to the path each time would do that too, but would hear anybody
-    who sends to our address; the kernel refuses those on behalf of a connected socket.
-    """
-
-    complains_late = False
-
-    def __init__(self, sock: socket.socket, path: str, file: SocketFile | None) -> None:
-        super().__init__(sock, path, file)
-        self._connected = False
-        with suppress(OSError):  # the server may come later; whoever sends before is told
-            self._connect()
-
-    def receive(self, most: int) -> tuple[bytes, Address]:
-        data = self.sock.recv(most)
-        if not self._connected:
-            raise BlockingIOError  # from nobody whom we know
-        return data, self.peer
-
-    def send(self, data: bytes | bytearray | memoryview, to: _To) -> int:
-        if self._connected:
-            try:
-                return self.sock.send(data)
-            except (ConnectionError, FileNotFoundError):
-                self._connected = False
-        self._connect()
-        return self.sock.send(data)
-
-    def _connect(self) -> None:
-        self.sock.connect(sockaddr_of(str(self.peer)))
-        with suppress(BlockingIOError):
-            for _ in range(self.capacity):  # what others sent while it was not connected
-                self.sock.recv(1)
-        self._connected = True
-
-
-@functools.singledispatch
-async def connect_datagrams(endpoint: DatagramClientEndpoint) -> _Line:
-    """A socket that is connected to *endpoint*; open to other packages like :func:`bind_datagrams`.
-
-    Raises:
-        CannotConnectError: there is no such host, no way to it, or our own address cannot be had.
-    """
-    raise TypeError(
-        f"{endpoint} ({type(endpoint).__name__}) is no endpoint that a datagram client can send to"
-    )
-
-
-@connect_datagrams.register
-async def _(endpoint: UDPClientEndpoint) -> _Line:
-    shown = show_address((endpoint.host, endpoint.port))
-    try:
-        found = await trio.socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError) as error:  # the latter for what cannot be a name at all
-        said = getattr(error, "strerror", None) or str(error)
-        message = f"cannot reach {shown}: {said}; is the host spelt right?"
-        raise CannotConnectError(0, message) from None
-    refused = OSError(errno.EADDRNOTAVAIL, "no address of its fits bind_address")
-    for family, _, _, _, sockaddr in found:
-        try:
-            return _udp_line(endpoint, family, sockaddr)
-        except OSError as error:
-            refused = error
-    raise CannotConnectError(refused.errno or 0, f"cannot reach {shown}: {refused.strerror or refused}")
-
-
-def _udp_line(endpoint: UDPClientEndpoint, family: int, sockaddr: Any) -> _Line:
-    with ExitStack() as undo:
-        sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, endpoint.broadcast)
-        if endpoint.bind_address is not None:
-            # An address of the other family is a name that cannot be found in this one.
-            sock.bind((endpoint.bind_address, 0))
-        sock.connect(sockaddr)
-        undo.pop_all()
-        return _Line(sock, _address_of(sockaddr))
-
-
-@connect_datagrams.register
-async def _(endpoint: UNIXDatagramClientEndpoint) -> _Line:
-    file = None
-    with ExitStack() as undo:
-        sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        if endpoint.bind_path is not None:
-            # The server may be another user's.  Anybody else is refused by the kernel, whatever the mode.
-            file = SocketFile(endpoint.bind_path, 0o666)
-            file.bind(sock)
-            undo.callback(file.release)
-        elif _LINUX:
-            sock.bind("")  # an abstract name that nobody has
-        line = _UNIXLine(sock, endpoint.path, file)
-        undo.pop_all()
-        return line
 
 
 # ---- what servers and clients share ------------------------------------------------------------
@@ -733,7 +372,9 @@ class DatagramService(Service):
 
     # ---- sending
 
-    async def _send(self, sock: DatagramSocket, data: bytes | bytearray | memoryview, to: _To) -> None:
+    async def _send(
+        self, sock: DatagramSocket, data: bytes | bytearray | memoryview, to: Destination
+    ) -> None:
         self._steps -= 1
         if self._steps < -_BATCH:
             # Workers have their checkpoint between two datagrams, and so handlers that do no more
@@ -753,7 +394,7 @@ class DatagramService(Service):
         self,
         sock: DatagramSocket,
         data: bytes | bytearray | memoryview,
-        to: _To,
+        to: Destination,
         error: OSError,
         attempt: int,
     ) -> None:
@@ -768,7 +409,7 @@ class DatagramService(Service):
         elif error.errno in _NETWORK and sock.complains_late and attempt == 0:
             self._complain(sock.peer, error)  # saying so has cleared it
         else:
-            peer = _address_of(to[0]) if sock.peer is None else sock.peer
+            peer = address_of(to[0]) if sock.peer is None else sock.peer
             raise _refusal(error, data, sock, peer) from None
 
     # ---- telling
@@ -830,11 +471,11 @@ def _refusal(
             f"{size} bytes are too large for a datagram to {shown}: a network on the way takes less and this "
             "socket may not divide it; send it in parts"
         )
-    if error.errno == errno.EACCES and sock.family != _UNIX:
+    if error.errno == errno.EACCES and not sock.is_unix:
         return PermissionError(
             error.errno, f"cannot send to {shown}: it is a broadcast address; allow that by broadcast=True"
         )
-    if error.errno in _NO_ROOM | _NETWORK or sock.family == _UNIX:
+    if error.errno in _NO_ROOM | _NETWORK or sock.is_unix:
         return CannotSendError(error.errno or 0, f"cannot send to {shown}: {error.strerror}")
     return error
 
@@ -924,8 +565,8 @@ class DatagramServer(DatagramService):
         sock, to = self._way_to(peer)
         await self._send(sock, data, to)
 
-    def _way_to(self, peer: Address) -> tuple[DatagramSocket, _To]:
-        if isinstance(peer, (_InternetPeer, _UNIXPeer)) and peer.socket in self._sockets:
+    def _way_to(self, peer: Address) -> tuple[DatagramSocket, Destination]:
+        if isinstance(peer, InternetSender | UNIXSender) and peer.socket in self._sockets:
             if peer.to[0] is None:
                 message = "cannot answer a UNIX socket without a name; the client has to bind it to one"
                 raise CannotSendError(errno.ENOTCONN, message)
@@ -1125,13 +766,6 @@ class UNIXDatagramClient(DatagramClient):
 
 
 # ---- what the arguments mean -------------------------------------------------------------------
-
-
-def hosts(host: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Interfaces as an endpoint has them."""
-    if host is None:
-        return ()
-    return (host,) if isinstance(host, str) else tuple(host)
 
 
 def _limit(name: str, value: int) -> int:

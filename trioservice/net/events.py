@@ -89,7 +89,7 @@ class ConnectionFailed(Event):
 
     def __str__(self) -> str:
         if self.by_peer:
-            return f"connection from {show_address(self.peer)} broke: {reason_of(self.error)}"
+            return f"connection with {show_address(self.peer)} broke: {reason_of(self.error)}"
         return f"handler for {show_address(self.peer)} raised {type(self.error).__name__}: {self.error}"
 
 

@@ -16,15 +16,13 @@ import errno
 import functools
 import os
 import socket
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from contextlib import ExitStack, suppress
 
 from ..errors import CannotListenError
-from .endpoints import BACKLOG, FDEndpoint, SystemdEndpoint
-from .listeners import SocketListener
-from .streams import SocketStream
+from .endpoints import FDEndpoint, SystemdEndpoint
 
-__all__ = ["Inheritance", "InheritedListener", "inheritance", "inherited_sockets"]
+__all__ = ["Inheritance", "inheritance", "inherited_sockets"]
 
 _FIRST = 3  # SD_LISTEN_FDS_START
 _VARIABLES = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -216,32 +214,3 @@ def _is_connected(sock: socket.socket) -> bool:
 
 def _cannot(endpoint: object, number: int, why: str) -> CannotListenError:
     return CannotListenError(number, f"cannot listen on {endpoint}: {why}")
-
-
-# ---- listening --------------------------------------------------------------------------------
-
-
-class InheritedListener(SocketListener):
-    """A socket that others hold as well, and that therefore is never shut.
-
-    Between two runs nobody is accepted, and nobody is refused: they wait for the next.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, BACKLOG)
-
-    def open(self) -> None:
-        """Take connections; listen, if nobody has done so."""
-        assert self._sock is not None
-        if self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            self._open = True
-        else:
-            super().open()
-
-    def waiting(self) -> Iterator[SocketStream]:
-        """Nobody: they wait for the next run, which may be another process's."""
-        return iter(())
-
-    def shut(self) -> None:
-        """Take no more connections."""
-        self._open = False

@@ -50,7 +50,7 @@ class Introduction:
                     )
                 self.certificates = certificates_of(layer)
 
-    async def of_client(self, stream: SocketStream) -> None:
+    async def of_client(self, stream: Connection) -> None:
         """Let a proxy say who the client is.
 
         Raises:
@@ -59,7 +59,7 @@ class Introduction:
         """
         if self._proxies is None:
             return
-        if not self._proxies.include(stream.peer):
+        if not isinstance(stream, SocketStream) or not self._proxies.include(stream.peer):
             raise Unwelcome("it is no proxy that proxy_protocol= trusts")
         data = b""
         while (found := read_header(data)) is None:
@@ -72,7 +72,7 @@ class Introduction:
         if header.source is not None and header.destination is not None:
             stream.introduce(header.source, header.destination)
 
-    async def of_server(self, stream: SocketStream) -> Connection:
+    async def of_server(self, stream: Connection) -> Connection:
         """Shake hands, if TLS is spoken; the stream for the handler."""
         if self.certificates is None:
             return stream

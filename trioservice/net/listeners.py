@@ -21,9 +21,11 @@ from contextlib import ExitStack, suppress
 
 import trio
 
+from . import stdio
 from .addresses import Address, address_of, peer_of
 from .binding import Place, SockAddr, bind_everywhere, bound_socket, cannot_listen
 from .endpoints import (
+    BACKLOG,
     FDEndpoint,
     HAProxyServerEndpoint,
     SSLServerEndpoint,
@@ -34,10 +36,19 @@ from .endpoints import (
     TLSServerEndpoint,
     UNIXServerEndpoint,
 )
+from .inherited import inherited_sockets
 from .socket_files import SocketFile
 from .streams import Connection, SocketStream
 
-__all__ = ["Listener", "SocketListener", "TCPListener", "UNIXListener", "bind"]
+__all__ = [
+    "InheritedListener",
+    "Listener",
+    "SocketListener",
+    "StdioListener",
+    "TCPListener",
+    "UNIXListener",
+    "bind",
+]
 
 
 class Listener(ABC):
@@ -226,6 +237,71 @@ class UNIXListener(SocketListener):
         super().close()
 
 
+class InheritedListener(SocketListener):
+    """A socket that others hold as well, and that therefore is never shut.
+
+    Between two runs nobody is accepted, and nobody is refused: they wait for the next.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, BACKLOG)
+
+    def open(self) -> None:
+        """Take connections; listen, if nobody has done so."""
+        assert self._sock is not None
+        if self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            self._open = True
+        else:
+            super().open()
+
+    def waiting(self) -> Iterator[SocketStream]:
+        """Nobody: they wait for the next run, which may be another process's."""
+        return iter(())
+
+    def shut(self) -> None:
+        """Take no more connections."""
+        self._open = False
+
+
+class StdioListener(Listener):
+    """A door behind which somebody stands already, and through which nobody else comes."""
+
+    def __init__(self) -> None:
+        stdio.claim()
+        self._bound = True
+
+    @property
+    def address(self) -> Address:
+        """``"stdio"``."""
+        return stdio.ADDRESS
+
+    def open(self) -> None:
+        """Let the one connection in."""
+        self.exhausted = False
+
+    def accept(self) -> stdio.StdioStream:
+        """The one connection."""
+        self.exhausted = True
+        return stdio.StdioStream()
+
+    async def wait(self) -> None:
+        """Nothing: nobody has to be waited for."""
+        await trio.lowlevel.checkpoint()
+
+    def waiting(self) -> Iterator[stdio.StdioStream]:
+        """Nobody."""
+        return iter(())
+
+    def shut(self) -> None:
+        """Nothing: there is nobody to refuse."""
+
+    def close(self) -> None:
+        """Let others have standard input and output."""
+        if self._bound:
+            self._bound = False
+            stdio.release()
+
+
 @functools.singledispatch
 async def bind(endpoint: StreamServerEndpoint) -> list[Listener]:
     """Bind *endpoint*, without opening it yet.
@@ -256,15 +332,11 @@ async def _(endpoint: UNIXServerEndpoint) -> list[Listener]:
 
 @bind.register
 async def _(endpoint: SystemdEndpoint | FDEndpoint) -> list[Listener]:
-    from .inherited import InheritedListener, inherited_sockets  # which stands on this file
-
     return [InheritedListener(sock) for sock in inherited_sockets(endpoint, socket.SOCK_STREAM)]
 
 
 @bind.register
 async def _(endpoint: StdioServerEndpoint) -> list[Listener]:
-    from .stdio import StdioListener  # which stands on this file
-
     return [StdioListener()]
 
 

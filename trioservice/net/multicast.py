@@ -34,8 +34,9 @@ import trio
 
 from ..errors import MembershipError, ServiceStateError
 from .addresses import Address
-from .binding import SockAddr, bind_everywhere, cannot_listen
-from .datagrams import DatagramHandler, DatagramOptions, DatagramServer, DatagramSocket, bind_datagrams, hosts
+from .binding import SockAddr, bind_everywhere, cannot_listen, hosts
+from .datagram_sockets import DatagramSocket, bind_datagrams
+from .datagrams import DatagramHandler, DatagramOptions, DatagramServer
 from .endpoints import UDPServerEndpoint
 
 __all__ = ["Interface", "MulticastServer"]

@@ -37,6 +37,7 @@ from ..errors import ServiceError
 from ..retry import Retry
 from ..service import Service
 from .addresses import Address, UNIXPeer, show_address
+from .binding import hosts
 from .endpoints import (
     BACKLOG,
     HAProxyServerEndpoint,
@@ -202,7 +203,7 @@ class StreamServer(Service):
         """Begin a new run (rule L3)."""
         self._accepted = self._rejected = self._failed = 0
         self._received = self._sent = 0  # by connections that have ended
-        self._open: dict[SocketStream, _Served] = {}
+        self._open: dict[Connection, _Served] = {}
         self._peers: Counter[object] = Counter()
         self._delays, self._rejections = Throttle(), Throttle()
 
@@ -326,7 +327,7 @@ class StreamServer(Service):
             self.emit(AcceptDelayed(self.path, now, error, delay))
         await trio.sleep(delay)
 
-    async def _take_waiting(self, waiting: deque[SocketStream], connections: trio.Nursery) -> None:
+    async def _take_waiting(self, waiting: deque[Connection], connections: trio.Nursery) -> None:
         try:
             while waiting:
                 await self._has_room()
@@ -335,7 +336,7 @@ class StreamServer(Service):
             for stream in waiting:
                 stream.abandon()
 
-    def _take(self, stream: SocketStream, connections: trio.Nursery) -> None:
+    def _take(self, stream: Connection, connections: trio.Nursery) -> None:
         self._accepted += 1
         self._open[stream] = _Served()
         name = f"{self.path} from {show_address(stream.peer)}"
@@ -343,7 +344,7 @@ class StreamServer(Service):
 
     # ---- serving
 
-    async def _serve(self, stream: SocketStream) -> None:
+    async def _serve(self, stream: Connection) -> None:
         """The way of one connection, whose errors end nothing else."""
         try:
             connection = await self._introduce(stream)
@@ -353,7 +354,7 @@ class StreamServer(Service):
             stream.abandon()
             self._leave(stream)
 
-    def _leave(self, stream: SocketStream) -> None:
+    def _leave(self, stream: Connection) -> None:
         served = self._open.pop(stream)
         if served.whose is not None:
             self._peers[served.whose] -= 1
@@ -366,7 +367,7 @@ class StreamServer(Service):
 
     # ---- introducing
 
-    async def _introduce(self, stream: SocketStream) -> Connection | None:
+    async def _introduce(self, stream: Connection) -> Connection | None:
         """What comes before the handler's turn; ``None`` if it will not have one."""
         scope = trio.CancelScope(deadline=trio.current_time() + self.handshake_timeout)
         try:
@@ -382,15 +383,17 @@ class StreamServer(Service):
                 self.emit(ConnectionRejected(self.path, now, stream.peer, str(reason), held_back))
         except (trio.BrokenResourceError, ProxyProtocolError) as error:
             self._tell_handshake(stream, error)
+        except Exception as error:  # noqa: BLE001 - L16: out of Certificates, or a context, of the user's
+            self._tell_failure(stream, error)
         if scope.cancelled_caught:
             self._tell_handshake(stream, TimeoutError(f"it took more than {self.handshake_timeout:g} s"))
         return None
 
-    def _tell_handshake(self, stream: SocketStream, error: Exception) -> None:
+    def _tell_handshake(self, stream: Connection, error: Exception) -> None:
         self._failed += 1
         self.emit(HandshakeFailed(self.path, trio.current_time(), stream.peer, error))
 
-    def _count_peer(self, stream: SocketStream) -> None:
+    def _count_peer(self, stream: Connection) -> None:
         limit = self.max_connections_per_peer
         if limit is None:
             return
@@ -491,7 +494,7 @@ class TCPServer(StreamServer):
         ssl_context: SSLContext | Certificates | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
-        endpoint = TCPServerEndpoint(port, _hosts(host), backlog, reuse_port, v6_only, device)
+        endpoint = TCPServerEndpoint(port, hosts(host), backlog, reuse_port, v6_only, device)
         super().__init__(endpoint, handler, ssl_context=ssl_context, **options)
 
     @property
@@ -581,12 +584,6 @@ def _whose(peer: Address) -> object:
     if isinstance(peer, UNIXPeer):
         return peer.uid
     return peer[0] if isinstance(peer, tuple) else peer
-
-
-def _hosts(host: str | Sequence[str] | None) -> tuple[str, ...]:
-    if host is None:
-        return ()
-    return (host,) if isinstance(host, str) else tuple(host)
 
 
 def _limit(name: str, value: int | None) -> int | None:

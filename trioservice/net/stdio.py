@@ -15,7 +15,6 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
@@ -24,59 +23,35 @@ import trio
 from ..errors import CannotListenError
 from .addresses import Address
 from .inherited import inheritance
-from .listeners import Listener
 from .streams import Connection
 
-__all__ = ["StdioListener", "StdioStream"]
+__all__ = ["ADDRESS", "StdioStream", "claim", "release"]
+
+#: As whom both ends go.
+ADDRESS = "stdio"
 
 _STDIN, _STDOUT = 0, 1
 _PIECE = 256 * 1024  # how much is sent before it is counted, as for sockets
-_ADDRESS = "stdio"
 
 
-class StdioListener(Listener):
-    """A door behind which somebody stands already, and through which nobody else comes."""
+def claim() -> None:
+    """Have standard input and output for oneself alone.
 
-    def __init__(self) -> None:
-        for descriptor in (_STDIN, _STDOUT):
-            try:
-                os.fstat(descriptor)
-            except OSError:
-                message = f"cannot listen on stdio: descriptor {descriptor} is closed; leave it open for us"
-                raise CannotListenError(errno.EBADF, message) from None
-        inheritance().take(_ADDRESS, _STDIN, _STDOUT)
-        self._bound = True
+    Raises:
+        CannotListenError: another has them, or they are closed.
+    """
+    for descriptor in (_STDIN, _STDOUT):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            message = f"cannot listen on stdio: descriptor {descriptor} is closed; leave it open for us"
+            raise CannotListenError(errno.EBADF, message) from None
+    inheritance().take(ADDRESS, _STDIN, _STDOUT)
 
-    @property
-    def address(self) -> Address:
-        """``"stdio"``."""
-        return _ADDRESS
 
-    def open(self) -> None:
-        """Let the one connection in."""
-        self.exhausted = False
-
-    def accept(self) -> StdioStream:
-        """The one connection."""
-        self.exhausted = True
-        return StdioStream()
-
-    async def wait(self) -> None:
-        """Nothing: nobody has to be waited for."""
-        await trio.lowlevel.checkpoint()
-
-    def waiting(self) -> Iterator[StdioStream]:
-        """Nobody."""
-        return iter(())
-
-    def shut(self) -> None:
-        """Nothing: there is nobody to refuse."""
-
-    def close(self) -> None:
-        """Let others have standard input and output."""
-        if self._bound:
-            self._bound = False
-            inheritance().give_back(_STDIN, _STDOUT)
+def release() -> None:
+    """Let others have them."""
+    inheritance().give_back(_STDIN, _STDOUT)
 
 
 class StdioStream(Connection, trio.abc.HalfCloseableStream):
@@ -88,7 +63,7 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
     """
 
     def __init__(self) -> None:
-        self.peer = _ADDRESS
+        self.peer = ADDRESS
         self.bytes_received = 0
         self.bytes_sent = 0
         with ExitStack() as undo:
@@ -101,7 +76,7 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
     @property
     def local(self) -> Address:
         """``"stdio"``."""
-        return _ADDRESS
+        return ADDRESS
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of *data*; raises :exc:`trio.BrokenResourceError` if nobody reads it any more."""

@@ -36,7 +36,7 @@ class Connection(trio.abc.Stream):
     bytes_received: int
     bytes_sent: int
 
-    _broken_by: BaseException | None = None
+    _broken_by: tuple[BaseException, ...] = ()
 
     @property
     @abstractmethod
@@ -51,10 +51,11 @@ class Connection(trio.abc.Stream):
         """Whether *error*, or everything in that group, is what this stream raised when it broke."""
         if isinstance(error, BaseExceptionGroup):
             return all(self.broke_with(part) for part in error.exceptions)
-        return error is self._broken_by
+        return any(error is one for one in self._broken_by)
 
     def _broke(self, error: trio.BrokenResourceError) -> NoReturn:
-        self._broken_by = error
+        # A reader and a writer may each be told; more than a few are tries after the end.
+        self._broken_by = (*self._broken_by[-7:], error)
         raise error
 
 

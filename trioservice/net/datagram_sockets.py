@@ -1,0 +1,387 @@
+"""Sockets of datagrams: what a server hears and answers by, and a client's line to its server.
+
+A :class:`DatagramSocket` reads and sends without waiting, and its datagrams remember how they
+came, so that an answer goes back by the same socket and from the address that was asked; a
+machine with several addresses would otherwise answer from the wrong one.  Endpoints become such
+sockets here: :func:`bind_datagrams` for servers, :func:`connect_datagrams` for clients.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from typing import Any, TypeAlias, cast
+
+import trio
+
+from ..errors import CannotConnectError
+from .addresses import Address, address_of, show_address, sockaddr_of
+from .binding import SockAddr, bind_everywhere, bound_socket
+from .endpoints import (
+    DatagramClientEndpoint,
+    DatagramServerEndpoint,
+    FDEndpoint,
+    SystemdEndpoint,
+    UDPClientEndpoint,
+    UDPServerEndpoint,
+    UNIXDatagramClientEndpoint,
+    UNIXDatagramServerEndpoint,
+)
+from .inherited import inherited_sockets
+from .socket_files import SocketFile
+
+__all__ = [
+    "ConnectedSocket",
+    "DatagramSocket",
+    "Destination",
+    "InternetSender",
+    "UNIXSender",
+    "bind_datagrams",
+    "connect_datagrams",
+]
+
+# Where a datagram is sent: what the socket module calls the address, and what it is told besides.
+Destination: TypeAlias = tuple[Any, Sequence[tuple[int, int, bytes]]]
+
+
+class InternetSender(tuple[str, int]):
+    """Host and port of a sender, which remembers by which of our sockets and addresses it reached us."""
+
+    socket: DatagramSocket
+    to: Destination
+
+
+class UNIXSender(str):
+    """The path of a sender, which remembers by which of our sockets it reached us."""
+
+    socket: DatagramSocket
+    to: Destination
+
+
+class DatagramSocket:
+    """A bound socket, and how a datagram is taken from it and put into it, without waiting.
+
+    A socket that is bound to all addresses would answer from whichever address the routing
+    prefers, and a peer that asked another one drops that.  So such a socket is told (IP_PKTINFO,
+    on Linux) at which address each datagram arrived, and answers from there.
+
+    Args:
+        sock: bound; it becomes ours.
+        file: of a UNIX socket; it is removed with it.
+    """
+
+    #: The one that it is connected to.
+    peer: Address | None = None
+    #: What the network says of one datagram is raised when the next is sent.
+    complains_late: bool = False
+
+    def __init__(self, sock: socket.socket, file: SocketFile | None = None) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.family = sock.family
+        self.address = address_of(sock.getsockname())
+        self.is_unix = sock.family == _UNIX
+        self._file = file
+        self._writing = trio.Lock()
+        self._asked = _ask_for_local_address(sock)
+
+    @property
+    def limit(self) -> int:
+        """The largest datagram that it can send, in bytes."""
+        if self.family == socket.AF_INET:
+            return 65_507  # 65,535, less the headers of IP and UDP
+        if self.family == socket.AF_INET6:
+            return 65_527  # the header of IPv6 does not count
+        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - 32
+
+    @property
+    def capacity(self) -> int:
+        """More datagrams than the kernel can hold for it: even an empty one costs 256 bytes and more."""
+        return max(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 256, 1024)
+
+    def receive(self, most: int) -> tuple[bytes, Address]:
+        """The next datagram, up to *most* bytes of it, and who sent it.
+
+        Raises:
+            BlockingIOError: there is none now.
+            OSError: the network complains about an earlier one that was sent.
+        """
+        control: Sequence[tuple[int, int, bytes]] = ()
+        if self._asked:
+            data, told, _, sockaddr = self.sock.recvmsg(most, 64)
+            control = _from_there(told)
+        else:
+            data, sockaddr = self.sock.recvfrom(most)
+        peer = _peer(sockaddr)
+        peer.socket = self
+        peer.to = sockaddr, control
+        return data, peer
+
+    def send(self, data: bytes | bytearray | memoryview, to: Destination) -> int:
+        """Send a datagram; what the system refuses is an OSError."""
+        sockaddr, control = to
+        if control:
+            return self.sock.sendmsg([data], control, 0, sockaddr)
+        return self.sock.sendto(data, sockaddr)
+
+    def destination(self, peer: Address) -> Destination | None:
+        """How to send to *peer*; ``None`` if that takes a socket of another family."""
+        if isinstance(peer, tuple) and ":" in peer[0]:
+            return (_sockaddr6(*peer), ()) if self.family == socket.AF_INET6 else None
+        if isinstance(peer, tuple):
+            return (_sockaddr4(*peer), ()) if self.family == socket.AF_INET else None
+        return (sockaddr_of(str(peer)), ()) if self.is_unix else None
+
+    async def wait_readable(self) -> None:
+        """Wait until there may be a datagram, or a complaint."""
+        await trio.lowlevel.wait_readable(self.sock)
+
+    async def wait_writable(self) -> None:
+        """Wait until one may be sent; trio lets only one task do so, so others queue."""
+        async with self._writing:
+            await trio.lowlevel.wait_writable(self.sock)
+
+    def close(self) -> None:
+        """Give it up."""
+        if self._file is not None:
+            self._file.release()
+        trio.lowlevel.notify_closing(self.sock)
+        self.sock.close()
+
+
+_UNIX = getattr(socket, "AF_UNIX", None)
+
+# Python names them only from 3.14 on.  The numbers are Linux's, where alone they are used.
+_IP_PKTINFO = 8
+_MAPPED = bytes(10) + b"\xff\xff"  # the beginning of an IPv4 address within IPv6
+_LINUX = sys.platform == "linux"
+
+
+def _ask_for_local_address(sock: socket.socket) -> bool:
+    """Let the kernel tell at which of our addresses datagrams arrive, where it may be any."""
+    if not _LINUX or sock.family == _UNIX or sock.getsockname()[0] not in ("0.0.0.0", "::"):
+        return False
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    return True
+
+
+def _from_there(told: Sequence[tuple[int, int, bytes]]) -> Sequence[tuple[int, int, bytes]]:
+    """What to tell the kernel so that an answer comes from the address at which the question arrived.
+
+    The interface is left to the routing, except for link-local addresses, which mean nothing without.
+    """
+    for level, kind, packed in told:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            return [(level, kind, bytes(4) + packed[4:8] + bytes(4))]
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            address, index = packed[:16], packed[16:20]
+            mapped = address.startswith(_MAPPED)
+            if address[0] == 0xFF or (mapped and address[12] >> 4 == 0xE):
+                return ()  # a multicast group is nobody's own address
+            is_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
+            return [(level, kind, address + (index if is_local else bytes(4)))]
+    return ()
+
+
+def _peer(sockaddr: Any) -> InternetSender | UNIXSender:
+    if isinstance(sockaddr, tuple):
+        return InternetSender(cast(tuple[str, int], address_of(sockaddr)))
+    return UNIXSender(address_of(sockaddr))
+
+
+def _sockaddr4(host: str, port: int) -> tuple[str, int]:
+    _require_numeric(socket.AF_INET, host)
+    return host, port
+
+
+def _sockaddr6(host: str, port: int) -> tuple[str, int, int, int]:
+    host, _, scope = host.partition("%")
+    _require_numeric(socket.AF_INET6, host)
+    if not scope:
+        return host, port, 0, 0
+    return host, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+
+
+def _require_numeric(family: int, host: str) -> None:
+    # The socket module would look a name up, and nothing else would happen until it was found.
+    try:
+        socket.inet_pton(family, host)
+    except OSError:
+        raise ValueError(
+            f"send() takes an address as the handler is given it, like ('192.0.2.1', 53), and {host!r} is a "
+            "name; look it up before (trio.socket.getaddrinfo), or use a UDPClient"
+        ) from None
+
+
+# ---- where servers are bound -------------------------------------------------------------------
+
+
+@functools.singledispatch
+async def bind_datagrams(endpoint: DatagramServerEndpoint) -> list[DatagramSocket]:
+    """Bind *endpoint*.
+
+    A package that brings a kind of endpoint of its own registers how to bind it:
+    ``@bind_datagrams.register``, for its class.
+
+    Raises:
+        CannotListenError: it cannot be had; nothing is kept then.
+    """
+    raise TypeError(
+        f"{endpoint} ({type(endpoint).__name__}) is no endpoint that a datagram server can be bound to"
+    )
+
+
+@bind_datagrams.register
+async def _(endpoint: UDPServerEndpoint) -> list[DatagramSocket]:
+    def bound(family: socket.AddressFamily, sockaddr: SockAddr) -> DatagramSocket:
+        sock = bound_socket(family, socket.SOCK_DGRAM, sockaddr, endpoint)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, endpoint.broadcast)
+        return DatagramSocket(sock)
+
+    return await bind_everywhere(endpoint, socket.SOCK_DGRAM, bound)
+
+
+@bind_datagrams.register
+async def _(endpoint: UNIXDatagramServerEndpoint) -> list[DatagramSocket]:
+    file = SocketFile(endpoint.path, endpoint.mode, endpoint.user, endpoint.group)
+    return [_unix_socket(file)]
+
+
+@bind_datagrams.register
+async def _(endpoint: SystemdEndpoint | FDEndpoint) -> list[DatagramSocket]:
+    return [DatagramSocket(sock) for sock in inherited_sockets(endpoint, socket.SOCK_DGRAM)]
+
+
+def _unix_socket(file: SocketFile) -> DatagramSocket:
+    with ExitStack() as undo:
+        sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        file.bind(sock)
+        undo.pop_all()
+        return DatagramSocket(sock, file)
+
+
+# ---- whom clients speak to ---------------------------------------------------------------------
+
+
+class ConnectedSocket(DatagramSocket):
+    """A socket that is connected: it hears its one peer only, and what the network says of it."""
+
+    peer: Address
+    complains_late = True
+
+    def __init__(self, sock: socket.socket, peer: Address, file: SocketFile | None = None) -> None:
+        super().__init__(sock, file)
+        self.peer = peer
+
+    def receive(self, most: int) -> tuple[bytes, Address]:
+        """The next datagram, which can only be its peer's."""
+        return self.sock.recv(most), self.peer
+
+    def send(self, data: bytes | bytearray | memoryview, to: Destination) -> int:
+        """Send a datagram to the peer, whatever *to* is."""
+        return self.sock.send(data)
+
+
+class _UNIXConnectedSocket(ConnectedSocket):
+    """A line to whichever socket is at a path now.
+
+    A UNIX socket is connected to a socket and not to a path, so when the server has started anew it
+    is connected again.  Sending to the path each time would do that too, but would hear anybody
+    who sends to our address; the kernel refuses those on behalf of a connected socket.
+    """
+
+    complains_late = False
+
+    def __init__(self, sock: socket.socket, path: str, file: SocketFile | None) -> None:
+        super().__init__(sock, path, file)
+        self._connected = False
+        with suppress(OSError):  # the server may come later; whoever sends before is told
+            self._connect()
+
+    def receive(self, most: int) -> tuple[bytes, Address]:
+        data = self.sock.recv(most)
+        if not self._connected:
+            raise BlockingIOError  # from nobody whom we know
+        return data, self.peer
+
+    def send(self, data: bytes | bytearray | memoryview, to: Destination) -> int:
+        if self._connected:
+            try:
+                return self.sock.send(data)
+            except (ConnectionError, FileNotFoundError):
+                self._connected = False
+        self._connect()
+        return self.sock.send(data)
+
+    def _connect(self) -> None:
+        self.sock.connect(sockaddr_of(str(self.peer)))
+        with suppress(BlockingIOError):
+            for _ in range(self.capacity):  # what others sent while it was not connected
+                self.sock.recv(1)
+        self._connected = True
+
+
+@functools.singledispatch
+async def connect_datagrams(endpoint: DatagramClientEndpoint) -> ConnectedSocket:
+    """A socket that is connected to *endpoint*; open to other packages like :func:`bind_datagrams`.
+
+    Raises:
+        CannotConnectError: there is no such host, no way to it, or our own address cannot be had.
+    """
+    raise TypeError(
+        f"{endpoint} ({type(endpoint).__name__}) is no endpoint that a datagram client can send to"
+    )
+
+
+@connect_datagrams.register
+async def _(endpoint: UDPClientEndpoint) -> ConnectedSocket:
+    shown = show_address((endpoint.host, endpoint.port))
+    try:
+        found = await trio.socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:  # the latter for what cannot be a name at all
+        said = getattr(error, "strerror", None) or str(error)
+        message = f"cannot reach {shown}: {said}; is the host spelt right?"
+        raise CannotConnectError(0, message) from None
+    refused = OSError(errno.EADDRNOTAVAIL, "no address of its fits bind_address")
+    for family, _, _, _, sockaddr in found:
+        try:
+            return _udp_line(endpoint, family, sockaddr)
+        except OSError as error:
+            refused = error
+    raise CannotConnectError(refused.errno or 0, f"cannot reach {shown}: {refused.strerror or refused}")
+
+
+def _udp_line(endpoint: UDPClientEndpoint, family: int, sockaddr: Any) -> ConnectedSocket:
+    with ExitStack() as undo:
+        sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, endpoint.broadcast)
+        if endpoint.bind_address is not None:
+            # An address of the other family is a name that cannot be found in this one.
+            sock.bind((endpoint.bind_address, 0))
+        sock.connect(sockaddr)
+        undo.pop_all()
+        return ConnectedSocket(sock, address_of(sockaddr))
+
+
+@connect_datagrams.register
+async def _(endpoint: UNIXDatagramClientEndpoint) -> ConnectedSocket:
+    file = None
+    with ExitStack() as undo:
+        sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        if endpoint.bind_path is not None:
+            # The server may be another user's.  Anybody else is refused by the kernel, whatever the mode.
+            file = SocketFile(endpoint.bind_path, 0o666)
+            file.bind(sock)
+            undo.callback(file.release)
+        elif _LINUX:
+            sock.bind("")  # an abstract name that nobody has
+        line = _UNIXConnectedSocket(sock, endpoint.path, file)
+        undo.pop_all()
+        return line

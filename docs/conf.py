@@ -63,4 +63,6 @@ nitpick_ignore_regex = [
     (r"py:(class|obj)", r"(optional|callable|iterable|[A-Z][A-Za-z]*T(_co|_contra)?|[A-Z]|_[A-Z]\w*)"),
 ]
 # The name of a type, not of a class: the page says what it stands for.
-nitpick_ignore = [("py:class", "StreamHandler")]
+nitpick_ignore = [
+    ("py:class", name) for name in ("DatagramHandler", "Interface", "SSLContext", "StreamHandler", "StrPath")
+]

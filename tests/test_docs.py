@@ -86,7 +86,7 @@ class Running:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.log += line
-            if found := re.search(r"listening on 127\.0\.0\.1:(\d+)", line):
+            if found := re.search(r"listening on (?:127\.0\.0\.1|0\.0\.0\.0):(\d+)", line):
                 self.port = int(found[1])
             if end in line:
                 return

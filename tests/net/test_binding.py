@@ -40,7 +40,7 @@ def test_an_address_in_use_is_told_with_the_command_that_finds_who_has_it(
         with pytest.raises(CannotListenError) as caught:
             bound_socket(socket.AF_INET, kind, ("127.0.0.1", port), place)
     letter = "t" if kind == socket.SOCK_STREAM else "u"
-    assert f"`ss -ln{letter}p 'sport = :{port}'` names it" in str(caught.value)
+    assert f"`ss -l{letter}np 'sport = :{port}'` names it" in str(caught.value)
     assert caught.value.errno == errno.EADDRINUSE
 
 

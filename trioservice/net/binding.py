@@ -186,7 +186,7 @@ def cannot_listen(error: OSError, address: Address, kind: socket.SocketKind) -> 
 
 def _mend(number: int, address: Address, kind: socket.SocketKind) -> str:
     host, port = address if isinstance(address, tuple) else ("", 0)
-    look = f"ss -ln{'t' if kind == socket.SOCK_STREAM else 'u'}p 'sport = :{port}'"
+    look = f"ss -l{'t' if kind == socket.SOCK_STREAM else 'u'}np 'sport = :{port}'"
     return {
         errno.EADDRINUSE: (
             f"another program, or another service of this one, listens there (`{look}` names it); "

@@ -167,7 +167,7 @@ class StreamClient(Service):
 
     @property
     def connection(self) -> Connection | None:
-        """The connection that there is now: connected, prepared, and the handler's."""
+        """The connection that there is now, connected, prepared, and the handler's."""
         return self._connection
 
     def statistics(self) -> ClientStatistics:

@@ -119,8 +119,8 @@ class DatagramStatistics:
 
     received: int = 0  #: datagrams that came, whatever became of them
     sent: int = 0  #: datagrams that the system has taken
-    dropped: int = 0  #: of those received: dropped, because the queue was full
-    oversize: int = 0  #: of those received: dropped, because they were longer than ``max_datagram``
+    dropped: int = 0  #: of those received, dropped because the queue was full
+    oversize: int = 0  #: of those received, dropped because they were longer than ``max_datagram``
     failed: int = 0  #: handlers that raised, and complaints of the network
     active: int = 0  #: handlers at work now
     queued: int = 0  #: datagrams that wait for a handler now
@@ -198,7 +198,7 @@ class DatagramService(Service):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Its own addresses: everything that it is bound to; empty while it is not bound."""
+        """Its own addresses, that is everything that it is bound to; empty while it is not bound."""
         return tuple(sock.address for sock in self._sockets)
 
     def statistics(self) -> DatagramStatistics:
@@ -592,7 +592,7 @@ class UDPServer(DatagramServer):
         app = Application("echo", UDPServer(7006, echo))
 
     Args:
-        port: 0 to 65535; 0 is a free one, which :attr:`addresses` tells.
+        port: 0 to 65535; 0 is a free one, which ``addresses`` tells.
         handler: ``async def handler(data, peer, server)``, as for :class:`DatagramServer`.
         host: names or addresses of interfaces, one or several; ``None`` for all, of IPv4 and IPv6.
         reuse_port: let several sockets, also of several processes, share the port (SO_REUSEPORT).

@@ -63,7 +63,15 @@ from .proxy_protocol import ProxyProtocolError
 from .streams import Connection, SocketStream, StreamHandler
 from .tls import Certificates, TLSStream
 
-__all__ = ["SSLServer", "ServerOptions", "ServerStatistics", "StreamServer", "TCPServer", "UNIXServer"]
+__all__ = [
+    "SSLServer",
+    "ServerOptions",
+    "ServerStatistics",
+    "StreamServer",
+    "TCPServer",
+    "TCPServerOptions",
+    "UNIXServer",
+]
 
 # Nothing is wrong with the listener: the process, or the machine, has no room.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
@@ -551,7 +559,7 @@ class SSLServer(TCPServer):
         port: 0 to 65535; 0 is a free one.
         handler: ``async def handler(stream)``, with a :class:`~trioservice.net.tls.TLSStream`.
         ssl_context: :class:`~trioservice.net.tls.Certificates`, which can be loaded again while
-            the server runs (:meth:`reload_certificates`), or an :class:`ssl.SSLContext` of your own.
+            the server runs (:meth:`StreamServer.reload_certificates`), or an :class:`ssl.SSLContext` of your own.
         **options: those of :class:`TCPServer`, from ``host`` on.
     """
 

@@ -5,9 +5,10 @@ handler, if it succeeds; a wait; the next attempt.  So there is never more than 
 and a stop is one cancellation, whatever the loop is at: looking a name up, connecting, shaking
 hands, in the handler or asleep between two attempts.
 
-An attempt begins with :func:`connect`, which knows how to reach each kind of endpoint, and ends
-with ``prepare``, in which the user may log in, or look whom he has met and decline.  A
-connection has one owner, :meth:`StreamClient._attempt`, and whatever becomes of it, there it is closed.
+An attempt begins with :func:`~trioservice.net.connecting.connect`, which knows how to reach each
+kind of endpoint, and ends with ``prepare``, in which the user may log in, or look whom he has
+met and decline.  A connection has one owner, ``StreamClient._attempt``, and whatever becomes of
+it, there it is closed.
 
 The waits are those of Twisted's ``ClientService``: attempts that fail in a row, and connections
 that are lost, make the next wait longer by :class:`~trioservice.retry.Retry`, and a connection

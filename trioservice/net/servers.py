@@ -559,7 +559,8 @@ class SSLServer(TCPServer):
         port: 0 to 65535; 0 is a free one.
         handler: ``async def handler(stream)``, with a :class:`~trioservice.net.tls.TLSStream`.
         ssl_context: :class:`~trioservice.net.tls.Certificates`, which can be loaded again while
-            the server runs (:meth:`StreamServer.reload_certificates`), or an :class:`ssl.SSLContext` of your own.
+            the server runs (:meth:`StreamServer.reload_certificates`), or an
+            :class:`ssl.SSLContext` of your own.
         **options: those of :class:`TCPServer`, from ``host`` on.
     """
 

@@ -29,7 +29,7 @@ class Retry:
         limit: consecutive tries after which to give up; ``None`` never does.
 
     Raises:
-        ValueError: a field is out of range; said when the policy is made, not when it is used.
+        ValueError: a field is no number, or out of range; said when the policy is made, not when it is used.
 
     The defaults are those of Twisted's ``backoffPolicy``: 1 s, times 1.5, to 60 s, plus up to 1 s.
     """
@@ -41,6 +41,9 @@ class Retry:
     limit: int | None = None
 
     def __post_init__(self) -> None:
+        for field in ("delay", "delay_max", "factor", "jitter"):
+            if not isinstance(getattr(self, field), int | float):
+                raise ValueError(f"{field} is a number, not {getattr(self, field)!r}")
         if not 0 <= self.delay <= self.delay_max:
             raise ValueError(
                 f"delay must lie between 0 and delay_max, but delay={self.delay} and "
@@ -50,8 +53,10 @@ class Retry:
             raise ValueError(f"factor must be a finite number of at least 1, not {self.factor}")
         if not 0 <= self.jitter < math.inf:
             raise ValueError(f"jitter is a number of seconds, 0 or more, not {self.jitter}")
-        if self.limit is not None and self.limit < 0:
-            raise ValueError(f"limit is a number of tries, 0 or more, or None for no limit, not {self.limit}")
+        if self.limit is not None and not (isinstance(self.limit, int) and self.limit >= 0):
+            raise ValueError(
+                f"limit is a whole number of tries, 0 or more, or None for no limit, not {self.limit!r}"
+            )
 
     def next_delay(self, tries: int, chance: float = 0.0) -> float | None:
         """Seconds to wait after *tries* consecutive tries have failed; ``None`` to give up.

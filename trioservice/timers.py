@@ -34,6 +34,9 @@ __all__ = ["CallFailed", "Cron", "Grid", "Schedule", "TimerService", "TimerStati
 
 _OnError = Literal["fail", "log", "stop"]
 
+_MINUTE = 60.0
+_MICROSECOND = 1e-6  # what a timedelta has at least; much less, and the numbers of slots overflow
+
 
 # ---- when next? ------------------------------------------------------------------------------
 
@@ -104,9 +107,12 @@ class Cron(Schedule):
         TimerService(Cron("30 3 * * MON-FRI", tz=ZoneInfo("Europe/Berlin")), back_up)
 
     The expression is read as Debian's cron reads it, by the library cronsim:
-    ``pip install 'trioservice[cron]'``.  Where daylight saving begins, a slot at a fixed hour that is
-    missing comes with the first minute after it; where it ends, a slot at a fixed hour comes once,
-    and one of every hour (``*``) in both.
+    ``pip install 'trioservice[cron]'``.
+
+    Where daylight saving begins, a slot at a fixed hour that is missing comes with the first minute
+    after it; where it ends, it comes once.  The hour is fixed if neither the field of the minute nor
+    that of the hour begins with ``*``.  All other expressions go by what the clock shows: ``30 * * * *``
+    comes in both of the equal hours, and so does ``*/30 2 * * *``, which never comes in the missing one.
 
     The wall clock may be set, and goes on while a machine is suspended, so it is read at least once
     a minute.  A slot that has passed when that is noticed is called once, late;
@@ -149,8 +155,13 @@ class Cron(Schedule):
         self._tz = tz or _LocalTime()
         self._now = now or _system_time
         self._dates = CronSim
+        self._minutes, self._seconds = expression, [0]
         try:
-            self._first_after(0)
+            if len(expression.split()) == 6:
+                # cronsim minds daylight saving in expressions of five fields only, so the seconds are ours.
+                self._seconds = sorted(CronSim(expression, datetime.now(UTC)).seconds)
+                self._minutes = expression.split(maxsplit=1)[1]
+            self._first_after(_MINUTE)
         except CronSimError as error:
             raise ValueError(
                 f"{expression!r} is no cron expression: {error}; the fields are minute, hour, day, month "
@@ -184,10 +195,13 @@ class Cron(Schedule):
         raise ValueError(f"{self.expression!r} matches no date within fifty years")
 
     def _slots_after(self, moment: float) -> Iterator[float]:
-        for date in self._dates(self.expression, datetime.fromtimestamp(moment, self._tz)):
-            # In the hour that is repeated, cronsim may answer with the first for the second.
-            if (slot := date.timestamp()) > moment:
-                yield slot
+        # The minute in which that moment is may have slots left.
+        for date in self._dates(self._minutes, datetime.fromtimestamp(moment - _MINUTE, self._tz)):
+            minute = date.timestamp()
+            for second in self._seconds:
+                # In the hour that is repeated, cronsim may answer with the first for the second.
+                if (slot := minute + second) > moment:
+                    yield slot
 
 
 def _system_time() -> datetime:
@@ -241,7 +255,7 @@ class TimerStatistics:
 
     calls: int  #: calls begun
     failed: int  #: calls that raised
-    skipped: int  #: slots that passed during a call
+    skipped: int  #: slots that were missed: they passed during a call, or as the clock was set forward
 
 
 class TimerService(Service):
@@ -263,7 +277,8 @@ class TimerService(Service):
     *drain_timeout*, and then cancels it.
 
     Args:
-        interval: seconds between slots, as a number or a :class:`~datetime.timedelta`; or a
+        interval: seconds between slots, a microsecond at least, as a number or a
+            :class:`~datetime.timedelta`; or a
             :class:`Schedule`, such as :class:`Cron`, whose first slot is then the first call.
         fn: what to call.  If it returns an awaitable, that is awaited.  A plain function is
             called in trio's thread, where everything waits for it: if it blocks, give an async one
@@ -281,7 +296,7 @@ class TimerService(Service):
         stop_timeout: as for :class:`~trioservice.service.Service`.
 
     Raises:
-        TypeError: *fn* cannot be called; an interval that is none.
+        TypeError: *fn* cannot be called, or is a generator function; an interval that is none.
         ValueError: a number out of range, or another word for *on_error*.
     """
 
@@ -304,6 +319,10 @@ class TimerService(Service):
             raise TypeError(
                 f"TimerService wants an interval, a function and its arguments, not {fn!r} as the function; "
                 "write TimerService(60, fn, arg) where TimerService(60, fn(arg)) was meant"
+            )
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            raise TypeError(
+                f"{fn!r} has a `yield`, so to call it runs nothing of it; give a function without"
             )
         if on_error not in get_args(_OnError):
             raise ValueError(f"on_error is 'fail', 'log' or 'stop', not {on_error!r}")
@@ -359,6 +378,8 @@ class TimerService(Service):
             result = self._fn(*self._args)
             if inspect.isawaitable(result):
                 await result
+            else:
+                _require_done(result)
         except Exception as error:
             self._failed += 1
             if self.on_error == "fail":
@@ -382,6 +403,16 @@ class TimerService(Service):
         return name_of(self._fn)
 
 
+def _require_done(result: object) -> None:
+    """Refuse what a function returns when it has not run, as with ``lambda: refresh`` for ``refresh``."""
+    if inspect.iscoroutinefunction(result):
+        raise TypeError(
+            f"the call gave {result!r}, an async function that nobody has called; give that itself"
+        )
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError(f"the call gave {result!r}, which nobody iterates; give a function without `yield`")
+
+
 def _schedule(interval: float | timedelta | Schedule, delay: float, jitter: float) -> Callable[[], Schedule]:
     """What makes the schedule of one run: a grid begins with the run, others go by themselves."""
     if isinstance(interval, Schedule):
@@ -389,6 +420,8 @@ def _schedule(interval: float | timedelta | Schedule, delay: float, jitter: floa
             raise ValueError(f"delay goes with an interval only; {interval!r} says when the first call is")
         return lambda: interval
     seconds = _seconds("interval", interval)
+    if seconds < _MICROSECOND:
+        raise ValueError(f"interval is at least a microsecond, not {interval!r} seconds")
     if jitter >= seconds:
         raise ValueError(f"jitter is less than the interval, but jitter={jitter} and interval={seconds}")
     return lambda: Grid(trio.current_time() + delay, seconds)

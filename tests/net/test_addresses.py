@@ -23,6 +23,8 @@ from trioservice.net.addresses import Address, UNIXPeer, address_of, peer_of, sh
         (UNIXPeer(), "an unnamed socket"),
         (UNIXPeer(pid=17, uid=1000, gid=1000), "process 17 of user 1000"),
         (UNIXPeer("/run/x", 17, 1000, 1000), "/run/x"),
+        (UNIXPeer("/run/x\n2026 CRITICAL root"), "/run/x\\n2026 CRITICAL root"),
+        ("@\x1b[31m", "@\\x1b[31m"),
     ],
 )
 def test_addresses_are_shown_as_people_write_them(address: Address, shown: str) -> None:

@@ -14,14 +14,18 @@ from trioservice.net.endpoints import TCPServerEndpoint, UDPServerEndpoint
 LOCAL = ("127.0.0.1", 0)
 
 
-@pytest.mark.parametrize(
-    ("given", "meant"), [(None, ()), ("::1", ("::1",)), (["a", "b"], ("a", "b")), ((), ())]
-)
+@pytest.mark.parametrize(("given", "meant"), [(None, ()), ("::1", ("::1",)), (["a", "b"], ("a", "b"))])
 def test_one_host_several_or_none_are_all_meant_well(
     given: str | list[str] | None, meant: tuple[str]
 ) -> None:
     """A single name is not a sequence of letters."""
     assert hosts(given) == meant
+
+
+def test_an_empty_list_of_hosts_is_a_mistake_and_not_all_of_them() -> None:
+    """A configuration that lost its entries must not open the server to the world."""
+    with pytest.raises(ValueError, match="give None for all"):
+        hosts([])
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,22 @@ async def test_certificates_that_raise_end_one_connection_and_not_the_server() -
         assert server.statistics().failed == 1
 
 
+async def test_one_client_by_ipv4_and_by_mapped_ipv6_is_one_peer() -> None:
+    """A proxy's habit of writing addresses does not double anybody's share."""
+    server = TCPServer(0, who, host=LOCAL, proxy_protocol=LOCAL, max_connections_per_peer=1)
+    async with running(server), await connect(server) as first, await connect(server) as second:
+        await first.send_all(told_v1("203.0.113.9", 1))
+        await eventually(lambda: server._peers)
+        await second.send_all(b"PROXY TCP6 ::ffff:203.0.113.9 ::1 2 443\r\n")
+        assert await ended(second)
+
+
+def test_no_proxy_can_be_before_standard_input() -> None:
+    """A mistake in the endpoint is told when the server is made."""
+    with pytest.raises(ValueError, match="no proxy can be before standard input"):
+        StreamServer("haproxy:stdio:", echo)
+
+
 def test_tls_is_spoken_once() -> None:
     """Two sources of certificates are a mistake, told where it is made."""
     endpoint = server_endpoint("haproxy:ssl:443:certKey=a.pem")

@@ -142,6 +142,51 @@ async def test_a_slow_reader_of_a_large_answer_is_not_idle(autojump_clock: MockC
         assert server.statistics().failed == 0
 
 
+async def test_a_very_slow_reader_is_not_idle_while_the_kernel_still_sends(autojump_clock: MockClock) -> None:
+    """All is with the kernel already, and what leaves it counts."""
+    size = 400 * 1024
+    cut = True
+
+    async def handler(stream: SocketStream) -> None:
+        nonlocal cut
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024)
+        await stream.send_all(bytes(size))
+        await stream.receive_some()
+        cut = False
+
+    server = TCPServer(0, handler, host=LOCAL, idle_timeout=4.0)
+    async with running(server):
+        sock = trio.socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await sock.connect(server.addresses[0])
+        async with trio.SocketStream(sock) as client:
+            got = 0
+            while got < size:
+                data = await client.receive_some(8192)
+                assert data, "it was cut"
+                got += len(data)
+                await trio.sleep(0.9)
+        await eventually(lambda: not cut)
+
+
+async def test_a_handler_that_outlives_its_idle_timeout_is_counted_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    """Even if it hides the cancellation."""
+
+    async def handler(stream: SocketStream) -> None:
+        try:
+            await stream.receive_some()
+        except trio.Cancelled:
+            return
+
+    server = TCPServer(0, handler, host=LOCAL, idle_timeout=1.0)
+    async with running(server) as (_, events), await connect(server) as client:
+        assert await ended(client)
+        assert len(events.of(ConnectionTimedOut)) == 1
+        assert server.statistics().failed == 1
+
+
 async def test_a_peer_that_does_not_read_costs_no_memory() -> None:
     """The handler waits in its send; nothing is queued for a peer that does not take it."""
     chunk = bytes(64 * 1024)

@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -23,18 +23,21 @@ from trioservice import (
     MultiService,
     Service,
     ServicesFailed,
+    SSLServer,
     StartInterrupted,
     State,
+    StreamServer,
     TCPServer,
     current_service,
 )
 from trioservice.errors import paths_of
 from trioservice.events import DrainCut, StateChanged
-from trioservice.net.events import AcceptDelayed, ConnectionFailed, Listening
+from trioservice.net.endpoints import TCPClientEndpoint
+from trioservice.net.events import AcceptDelayed, ConnectionFailed, ConnectionRejected, Listening
 from trioservice.net.listeners import SocketListener
 from trioservice.net.streams import SocketStream
 
-from .support import LIMIT, LOCAL, Events, ask, connect, echo, eventually, is_refused, reset, running
+from .support import LIMIT, LOCAL, Events, ask, connect, echo, ended, eventually, is_refused, reset, running
 
 
 class Gate:
@@ -114,7 +117,7 @@ def test_a_handler_that_is_none_and_a_limit_of_nothing_are_refused_when_the_serv
     """Mistakes in the arguments are told where they are written."""
     with pytest.raises(TypeError, match="handler is an async function"):
         TCPServer(0, "echo")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="max_connections is 1 or more, or None"):
+    with pytest.raises(ValueError, match="max_connections is a number from 1, or None"):
         TCPServer(0, echo, max_connections=0)
 
 
@@ -193,6 +196,47 @@ async def test_a_reset_is_one_line_without_traceback_and_ends_nothing_else(
     assert record.getMessage() == (
         f"app/srv: connection with 127.0.0.1:{port} broke: [Errno 104] Connection reset by peer"
     )
+
+
+async def test_a_handler_that_is_no_async_function_is_told_in_words() -> None:
+    """The mistake is named, and not that None cannot be awaited."""
+    server = TCPServer(0, lambda stream: None, host=LOCAL)  # type: ignore[arg-type, return-value]
+    async with running(server) as (_, events), await connect(server) as client:
+        assert await ended(client)
+        await eventually(lambda: events.of(ConnectionFailed))
+        assert "is it an async function?" in str(events.of(ConnectionFailed)[0])
+
+
+@pytest.mark.parametrize("endpoint", [8080, None, b"tcp:80", TCPClientEndpoint("localhost", 80)])
+def test_what_is_no_endpoint_is_refused_when_the_server_is_made(endpoint: Any) -> None:
+    """Not when it is bound."""
+    with pytest.raises(TypeError, match="endpoint is a text like 'tcp:8080'"):
+        StreamServer(endpoint, echo)
+
+
+def test_an_ssl_server_without_certificates_is_refused() -> None:
+    """What was meant to be secret must not go in the clear because a setting was missing."""
+    with pytest.raises(TypeError, match="without TLS take TCPServer"):
+        SSLServer(0, echo, None)  # type: ignore[arg-type]
+
+
+async def test_two_servers_of_one_tree_cannot_have_one_port() -> None:
+    """It is known before anything is run (L18)."""
+    ran = False
+
+    class Early(Service):
+        async def run(self, task_status: trio.TaskStatus[None]) -> None:
+            nonlocal ran
+            ran = True
+
+    with socket.socket() as free:
+        free.bind((LOCAL, 0))
+        port = free.getsockname()[1]
+    app = Application("app", Early(), TCPServer(port, echo, host=LOCAL), TCPServer(port, echo, host=LOCAL))
+    with pytest.raises(ServicesFailed) as caught:
+        await app.main()
+    assert "Address already in use" in str(caught.value.exceptions[0])
+    assert not ran  # L18
 
 
 async def test_a_reset_that_two_tasks_of_a_handler_meet_is_still_the_peers_fault() -> None:
@@ -441,13 +485,18 @@ async def test_without_descriptors_the_server_waits_and_says_so_once_a_second(
         assert tries < 80, "it does not spin"
 
 
-@contextmanager
-def no_descriptors_left() -> Iterator[None]:
+def no_descriptors_left() -> AbstractContextManager[None]:
     """No file, no socket can be opened by this process."""
+    return few_descriptors_left(0)
+
+
+@contextmanager
+def few_descriptors_left(number: int) -> Iterator[None]:
+    """So many files and sockets can be opened by this process, and no more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + number, hard))
     try:
         yield
     finally:
@@ -713,6 +762,32 @@ async def test_those_who_still_queue_when_the_drain_is_cut_are_let_go() -> None:
             await client.aclose()
     await eventually(lambda: descriptors() <= before + 3)  # trio's own, of this test's loop
     assert gate.entered == 1
+
+
+async def test_a_queue_longer_than_there_are_descriptors_is_served_as_far_as_they_go() -> None:
+    """A drain leaves descriptors to the handlers that finish; whom it turns away is counted and told."""
+    gate = Gate()
+    server = TCPServer(0, gate, host=LOCAL, max_connections=1)
+    sockets = [socket.socket() for _ in range(40)]
+    async with running(server) as (app, events), trio.open_nursery() as nursery:
+        first = await connect(server)
+        await eventually(lambda: server.statistics().accepted == 1)
+        for sock in sockets:
+            sock.connect(server.addresses[0])
+        with few_descriptors_left(20):
+            nursery.start_soon(app.stop)
+            await eventually(lambda: is_refused(server.addresses[0]))  # L10
+            os.close(os.dup(0))  # there is one left
+        await eventually(lambda: events.of(ConnectionRejected))
+        assert "the server stops" in str(events.of(ConnectionRejected)[0])
+        gate.open.set()
+        await first.aclose()
+        for sock in sockets:
+            sock.close()
+    statistics = server.statistics()
+    assert statistics.accepted >= 41  # and whoever was at the door to see whether it is shut
+    assert statistics.rejected >= 30
+    assert gate.entered == statistics.accepted - statistics.rejected > 1
 
 
 # ---- restarting

@@ -213,6 +213,51 @@ def test_a_name_that_nobody_has_is_told(tmp_path: Path, what: str) -> None:
     assert content(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "number", ["4294967295", "1099511627776", "9" * 5000], ids=["nobody", "large", "huge"]
+)
+@pytest.mark.parametrize("what", ["user", "group"])
+def test_a_number_that_nobody_can_have_is_told(tmp_path: Path, what: str, number: str) -> None:
+    """Also the one that means "leave it" to the system, which is not what was asked for."""
+    error = refused(tmp_path / "s", **{what: number})
+    assert error.errno == errno.EINVAL
+    assert f"there is no {what} beyond 4294967294, as {number} is" in str(error)
+    assert content(tmp_path) == []
+
+
+def test_a_name_that_cannot_be_one_is_told(tmp_path: Path) -> None:
+    """As one that nobody has."""
+    assert r"there is no user '\ud800'" in str(refused(tmp_path / "s", user="\ud800"))
+
+
+@AS_ROOT
+def test_after_privileges_were_dropped_a_file_can_be_given_to_ourselves_and_our_groups_only(
+    common: Path,
+) -> None:
+    """So a restart works for whoever becomes the user that the file is for, and is in its group."""
+    file = SocketFile(str(common / "s"), 0o660, user="65534", group="12345")
+    before = os.getgroups()
+    with unix_socket() as first, unix_socket() as second, unix_socket() as third:
+        file.bind(first)
+        os.chown(common / "s.lock", 65534, 65534)
+        os.setgroups([12345])
+        os.seteuid(65534)
+        try:
+            file.bind(second)
+            found = os.stat(common / "s")
+            os.seteuid(0)
+            os.setgroups([])
+            os.seteuid(65534)
+            with pytest.raises(CannotListenError, match="to a group, to be in it"):
+                file.bind(third)
+        finally:
+            os.seteuid(0)
+            os.setgroups(before)
+    assert (found.st_uid, found.st_gid) == (65534, 12345)
+    file.release()
+    assert content(common) == []
+
+
 def test_who_may_not_give_the_file_away_is_told_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -575,8 +620,10 @@ def test_a_lock_that_is_always_removed_is_not_waited_for(
         (lambda path: path.write_text("my notes"), "s.lock is in the way, as it is no lock of ours"),
         (lambda path: path.symlink_to("4711"), "s.lock is a symbolic link"),
         (make_folder, "s.lock is a folder"),
+        (make_fifo, "s.lock is in the way, as it is no lock of ours"),
+        (dead_socket, "s.lock is no plain file; remove it"),
     ],
-    ids=["notes", "link", "folder"],
+    ids=["notes", "link", "folder", "fifo", "socket"],
 )
 def test_a_lock_file_that_is_none_is_told_and_stays(
     tmp_path: Path, make: Callable[[Path], object], what: str
@@ -614,6 +661,38 @@ def test_a_path_that_is_too_long_is_told_with_both_lengths(tmp_path: Path) -> No
     error = refused(tmp_path / ("x" * (room - 1) + "ü"))
     assert error.errno == errno.ENAMETOOLONG
     assert "it has 108 bytes, and the path of a socket has at most 107" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "why"),
+    [
+        ("\ud800", r"\ud800", "it cannot be written in utf-8"),
+        ("a\0b", r"a\x00b", "no path has a NUL character in it"),
+        ("no\n\x1b[2J/s", r"no\n\x1b[2J/s", r"there is no folder {folder}/no\n\x1b[2J; make it"),
+        ("l\rong" * 30, r"l\rong" * 30, "choose a shorter one"),
+    ],
+    ids=["surrogate", "nul", "control", "long"],
+)
+def test_what_cannot_stand_in_a_line_of_the_log_is_told_escaped(
+    tmp_path: Path, name: str, shown: str, why: str
+) -> None:
+    """A path may hold anything; what is said of it is one line, and does nothing to a terminal."""
+    before = descriptors()
+    with unix_socket() as sock, pytest.raises(CannotListenError) as raised:
+        SocketFile(f"{tmp_path}/{name}").bind(sock)
+    said = str(raised.value)
+    assert said.startswith(f"cannot listen on {tmp_path}/{shown}: ")
+    assert why.format(folder=tmp_path) in said
+    assert said.isprintable()
+    assert descriptors() == before
+
+
+def test_a_lock_in_the_way_is_told_escaped_as_well(tmp_path: Path) -> None:
+    """As it is called by the path."""
+    (tmp_path / "s\n.lock").write_text("my notes")
+    with unix_socket() as sock, pytest.raises(CannotListenError, match="is in the way") as raised:
+        SocketFile(f"{tmp_path}/s\n").bind(sock)
+    assert str(raised.value).isprintable()
 
 
 @AS_ROOT
@@ -693,6 +772,15 @@ def test_an_abstract_name_that_is_too_long_is_told_with_both_lengths() -> None:
     assert "it has 109 bytes, and the path of a socket has at most 108" in str(refused("@" + "x" * 108))
     with unix_socket() as sock:
         SocketFile("@" + "x" * 107).bind(sock)
+
+
+@LINUX
+def test_an_abstract_name_that_cannot_be_written_is_told() -> None:
+    """With a NUL in it, it can."""
+    with unix_socket() as sock, pytest.raises(CannotListenError, match=r"@\\ud800: it cannot be written"):
+        SocketFile("@\ud800").bind(sock)
+    with unix_socket() as sock:
+        SocketFile(f"@trioservice\0{os.getpid()}").bind(sock)
 
 
 def test_a_group_is_looked_up_by_its_name(tmp_path: Path) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import pty
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trioservice import Application, CannotListenError, ServicesFailed, State
 from trioservice.net import stdio
@@ -22,6 +26,8 @@ from trioservice.net.stdio import StdioStream
 from .support import LIMIT, echo, running
 
 Plug = Callable[[int, int], None]
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="a matter of Linux")
 
 
 @pytest.fixture
@@ -70,6 +76,16 @@ def plug_files(plug: Plug, stdin: Path | str, stdout: Path | str) -> None:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture
+def only_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after privileges were dropped, and where there is no /proc."""
+
+    def duplicate(descriptor: int, access: int) -> int:
+        return os.dup(descriptor)
+
+    monkeypatch.setattr(stdio, "_opened_again", duplicate)
 
 
 def blocking() -> list[bool]:
@@ -121,6 +137,7 @@ async def test_the_address_is_stdio_everywhere(pipes: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("end", ["returns", "raises", "is stopped"])
 @pytest.mark.parametrize("was_blocking", [True, False])
+@pytest.mark.usefixtures("only_duplicates")
 async def test_descriptors_are_as_they_were_however_it_ends(
     pipes: tuple[int, int], end: str, was_blocking: bool
 ) -> None:
@@ -152,12 +169,12 @@ async def test_descriptors_are_as_they_were_however_it_ends(
 
 
 async def test_one_open_file_for_both_directions_is_restored_as_well(plug: Plug) -> None:
-    """A socket (socat, inetd) or a terminal is shared by both, and what one changes the other has."""
+    """A socket (socat, inetd) is shared by both, and standard error too, so its mode is not changed."""
     one, other = socket.socketpair()
     with one, other:
         plug(one.fileno(), one.fileno())
         async with StdioStream() as stream:
-            assert blocking() == [False, False]
+            assert blocking() == [True, True]
             other.sendall(b"hello")
             assert await stream.receive_some() == b"hello"
             await stream.send_all(b"x" * 1000)
@@ -168,6 +185,133 @@ async def test_one_open_file_for_both_directions_is_restored_as_well(plug: Plug)
             other.sendall(b"still there")
             assert await stream.receive_some() == b"still there"
         assert blocking() == [True, True]
+
+
+@pytest.mark.usefixtures("only_duplicates")
+async def test_a_terminal_for_both_directions_is_restored_as_well(plug: Plug) -> None:
+    """What one end changes the other has, and finds as if it had been so."""
+    ours, theirs = pty.openpty()
+    plug(theirs, theirs)
+    os.close(theirs)
+    async with StdioStream():
+        assert blocking() == [False, False]
+    assert blocking() == [True, True]
+    os.close(ours)
+
+
+@LINUX
+@pytest.mark.parametrize("kind", ["pipe", "terminal", "socket"])
+async def test_standard_error_that_is_the_same_file_goes_on_to_block(
+    plug: Plug, autojump_clock: MockClock, kind: str
+) -> None:
+    """After `2>&1`, a log that could not wait would lose lines."""
+    ours, theirs = {"pipe": os.pipe, "terminal": pty.openpty, "socket": a_pair}[kind]()
+    source, writer = os.pipe()
+    plug(source if kind == "pipe" else theirs, theirs)
+    before = descriptors()
+    async with StdioStream() as stream:
+        assert os.get_blocking(theirs)
+        assert blocking() == [True, True]
+        with trio.move_on_after(1) as scope:
+            await stream.send_all(b"x" * 1_000_000)  # more than anything holds
+        assert scope.cancelled_caught
+        assert os.read(ours, 5) == b"xxxxx"
+        with trio.move_on_after(1) as scope:
+            await stream.receive_some()
+        assert scope.cancelled_caught
+    assert descriptors() == before
+    for descriptor in (ours, theirs, source, writer):
+        os.close(descriptor)
+
+
+def a_pair() -> tuple[int, int]:
+    one, other = socket.socketpair()
+    return one.detach(), other.detach()
+
+
+async def test_a_socket_is_a_stream_like_any_other(plug: Plug) -> None:
+    """It waits where it must, breaks when the peer is gone, and is closed when it is closed."""
+    one, other = socket.socketpair()
+    plug(one.fileno(), one.fileno())
+    one.close()
+    got = bytearray()
+    stream = StdioStream()
+
+    def read() -> None:
+        while len(got) < 1_000_000:
+            got.extend(other.recv(65536))
+
+    async def wait() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.receive_some()
+
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, read)
+            await stream.send_all(b"x" * 1_000_000)
+        assert len(got) == stream.bytes_sent == 1_000_000
+        await stream.wait_send_all_might_not_block()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await wait_all_tasks_blocked()
+            await stream.aclose()
+        for act in (stream.receive_some(), stream.send_all(b""), stream.wait_send_all_might_not_block()):
+            with pytest.raises(trio.ClosedResourceError):
+                await act
+        async with StdioStream() as again:
+            other.close()
+            with pytest.raises(trio.BrokenResourceError) as raised:
+                await again.send_all(b"x")
+            assert again.broke_with(raised.value)  # L16
+
+
+async def test_a_socket_that_is_reset_broke_for_its_reader(plug: Plug) -> None:
+    """It is the peer's doing, and no bug of the handler's."""
+    one, other = socket.socketpair()
+    with one:
+        plug(one.fileno(), one.fileno())
+    os.write(160, b"never read")
+    other.close()
+    async with StdioStream() as stream:
+        with pytest.raises(trio.BrokenResourceError, match="reset by peer") as raised:
+            await stream.receive_some()
+        assert stream.broke_with(raised.value)  # L16
+
+
+@pytest.mark.parametrize("was_blocking", [True, False])
+async def test_a_default_timeout_for_sockets_does_not_make_us_wait(
+    plug: Plug, autojump_clock: MockClock, was_blocking: bool
+) -> None:
+    """Some library may have set it, for the whole process."""
+    one, other = socket.socketpair()
+    with one, other:
+        plug(one.fileno(), one.fileno())
+        os.set_blocking(160, was_blocking)
+        socket.setdefaulttimeout(LIMIT)
+        try:
+            stream = StdioStream()
+        finally:
+            socket.setdefaulttimeout(None)
+        with trio.move_on_after(1) as scope:
+            await stream.receive_some()
+        assert scope.cancelled_caught
+        assert blocking() == [was_blocking, was_blocking]
+        await stream.aclose()
+
+
+async def test_whatever_breaks_is_the_connections_own_error(
+    pipes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while one waits to send."""
+
+    async def breaks() -> None:
+        raise trio.BrokenResourceError("gone")
+
+    async with StdioStream() as stream:
+        monkeypatch.setattr(stream._out, "wait_send_all_might_not_block", breaks)
+        with pytest.raises(trio.BrokenResourceError) as raised:
+            await stream.wait_send_all_might_not_block()
+        assert stream.broke_with(raised.value)  # L16
 
 
 async def test_a_half_closed_pipe_ends_for_its_reader_at_once(pipes: tuple[int, int]) -> None:
@@ -307,3 +451,30 @@ async def test_a_descriptor_that_is_closed_is_told(pipes: tuple[int, int], close
         f"cannot listen on stdio: descriptor {closed} is closed; leave it open for us"
     )
     assert descriptors() == before
+
+
+@pytest.mark.parametrize(("redirection", "closed"), [("<&-", 0), (">&-", 1)])
+def test_what_was_opened_in_place_of_a_closed_descriptor_is_never_taken(
+    tmp_path: Path, redirection: str, closed: int
+) -> None:
+    """The first file that a program opens then gets the number, and may be a database."""
+    code = f"""
+import os, sys
+from trioservice.errors import CannotListenError
+from trioservice.net.stdio import claim
+database = os.open({str(tmp_path / "database")!r}, os.O_RDWR | os.O_CREAT)
+assert database == {closed}, database
+try:
+    claim()
+except CannotListenError as error:
+    print(error, file=sys.stderr)
+"""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {redirection}', sys.executable, code],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    message = f"cannot listen on stdio: descriptor {closed} is closed; leave it open for us"
+    assert done.stderr == f"{message}\n"

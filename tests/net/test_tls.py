@@ -193,6 +193,11 @@ def mistakes(folder: Path) -> dict[str, tuple[Callable[[], Certificates], str]]:
     empty, words, der = (folder / name for name in written)
     broken = folder / "broken"
     broken.write_text(cert.read_text().replace("M", "!"))
+    latin = folder / "latin.pem"
+    latin.write_bytes(cert.read_bytes().replace(b"M", b"\xe9"))
+    cas = folder / "cas"
+    cas.mkdir()
+    shutil.copy(latin, cas)
     folder_of = folder / "folder"
     folder_of.mkdir()
     gone = folder / "gone"
@@ -227,6 +232,12 @@ def mistakes(folder: Path) -> dict[str, tuple[Callable[[], Certificates], str]]:
         "der": (lambda: files(der), f"{der} holds no .*DER: openssl x509 -inform der -in {der}"),
         "broken": (lambda: files(broken, key), f"OpenSSL cannot use {broken} with {key}: .*whole"),
         "broken ca": (lambda: files(cert, key, client_ca=broken), f"the authorities in {broken}: .*whole"),
+        "latin ca": (
+            lambda: files(cert, key, client_ca=latin),
+            f"{latin} holds bytes inside a certificate that are not ASCII; is the file whole",
+        ),
+        "latin in cas": (lambda: files(cert, key, client_ca=cas), "cas/latin.pem holds bytes inside"),
+        "nul": (lambda: files("a\0b"), "the certificates cannot be loaded: embedded null byte"),
         "key as ca": (lambda: files(cert, key, client_ca=key), f"{key} holds no certificate"),
         "no folder": (lambda: hosts_in(gone), f"cannot read the folder of certificates, {gone}: No such"),
         "nothing": (lambda: hosts_in(folder / "nothing"), "nothing holds no .pem file; call one default.pem"),
@@ -240,9 +251,8 @@ def mistakes(folder: Path) -> dict[str, tuple[Callable[[], Certificates], str]]:
 @pytest.mark.parametrize(
     "which",
     """no cert|no key|no chain|no ca|folder|key missing|swapped|other key|other kind|locked|empty|words|der
-    |broken|broken ca|key as ca|no folder|nothing|twice|label|idna|one bad""".replace("\n    ", "").split(
-        "|"
-    ),
+    |broken|broken ca|latin ca|latin in cas|nul|key as ca|no folder|nothing|twice|label|idna
+    |one bad""".replace("\n    ", "").split("|"),
 )
 def test_what_is_wrong_with_files_is_one_sentence_that_names_the_file(tmp_path: Path, which: str) -> None:
     """And nothing is asked at the terminal."""
@@ -264,6 +274,51 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("trioservice.net.tls.open", refuse, raising=False)
     with pytest.raises(CertificateError, match=r"all.pem: Permission denied; let the user .* read it"):
         CertificateFiles(path).load()
+
+
+def test_no_room_for_a_temporary_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose system is read-only learns what to do, and its certificates stay."""
+    cert, key = write_pair(tmp_path, certificate(NAME))
+    certificates = CertificateFiles(cert, key, chain=write_authority(tmp_path / "ca.pem"))
+    certificates.load()
+    before = certificates.context
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(
+        CertificateError, match=r"cannot join .*crt and .*ca.pem .*: No such file .*; let TMPDIR"
+    ):
+        certificates.load()
+    assert certificates.context is before
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("something new")])
+def test_whatever_else_ssl_says_of_files_is_told_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Whoever loads them again catches CertificateError, and must not be ended by another."""
+    path = write_pem(tmp_path / "all.pem", certificate(NAME))
+    roots = write_authority(tmp_path / "ca.pem")
+
+    def refuse(*args: object, **options: object) -> None:
+        raise error
+
+    for method in ("load_cert_chain", "load_verify_locations"):
+        monkeypatch.setattr(ssl.SSLContext, method, refuse)
+        for load in (
+            CertificateFiles(path, client_ca=roots).load,
+            lambda: client_context(trust_roots=roots, cert=path),
+        ):
+            with pytest.raises(
+                CertificateError, match=f"^the certificates cannot be loaded: .*{error.args[-1]}"
+            ):
+                load()
+
+
+def test_authorities_that_are_not_ascii_are_told_to_clients_too(tmp_path: Path) -> None:
+    """It is the same file, read by the other end."""
+    roots = write_authority(tmp_path / "ca.pem")
+    roots.write_bytes(roots.read_bytes().replace(b"M", b"\xe9"))
+    with pytest.raises(CertificateError, match="are not ASCII"):
+        client_context(trust_roots=roots)
 
 
 def test_a_load_that_fails_leaves_what_was_and_one_that_succeeds_replaces_it(tmp_path: Path) -> None:
@@ -360,6 +415,19 @@ def test_of_the_protocols_that_both_know_the_one_that_the_server_prefers_is_chos
             handshake = Handshake(server.context, client)
             assert handshake.server.selected_alpn_protocol() == chosen
             assert handshake.client.selected_alpn_protocol() == chosen
+
+
+@pytest.mark.parametrize("alpn", [[b"h2"], b"h2", None, 2, {"h2"}, ["h2", None]])
+def test_protocols_of_the_wrong_type_are_refused_where_they_are_written(tmp_path: Path, alpn: Any) -> None:
+    """And not when the first file is read, or the first client comes."""
+    for make in (
+        lambda: CertificateFiles(tmp_path, alpn=alpn),
+        lambda: CertificateFolder(tmp_path, alpn=alpn),
+        lambda: client_context(alpn=alpn),
+    ):
+        with pytest.raises(TypeError, match="alpn is a") as caught:
+            make()
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("alpn", ["h2", [""], ["é"], ["x" * 256]])

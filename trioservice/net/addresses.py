@@ -88,8 +88,13 @@ def show_address(address: Address) -> str:
         case UNIXPeer(path="", pid=pid, uid=uid):
             return f"process {pid} of user {uid}"
         case UNIXPeer(path=path):
-            return path
+            return _printable(path)
         case (host, port):
             return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         case _:
-            return str(address) or "an unnamed socket"
+            return _printable(str(address)) or "an unnamed socket"
+
+
+def _printable(path: str) -> str:
+    """A peer chooses its own name, and must not choose what our log says."""
+    return path if path.isprintable() else repr(path)[1:-1]

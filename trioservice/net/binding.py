@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import trio
@@ -18,7 +19,7 @@ import trio
 from ..errors import CannotListenError
 from .addresses import Address, address_of, show_address
 
-__all__ = ["bind_everywhere", "bound_socket", "cannot_listen", "hosts"]
+__all__ = ["bind_everywhere", "bound_socket", "cannot_listen", "hosts", "reuse_address"]
 
 B = TypeVar("B", bound="Bound")
 
@@ -55,7 +56,10 @@ def hosts(host: str | Sequence[str] | None) -> tuple[str, ...]:
     """One host, several or none, as an endpoint has its interfaces."""
     if host is None:
         return ()
-    return (host,) if isinstance(host, str) else tuple(host)
+    several = (host,) if isinstance(host, str) else tuple(host)
+    if not several:
+        raise ValueError("it is an empty list, which could mean all or none; give None for all")
+    return several
 
 
 async def bind_everywhere(
@@ -84,12 +88,21 @@ async def bind_everywhere(
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _resolved(place: Place, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, SockAddr]]:
+@dataclass(frozen=True)
+class _Wanted:
+    """One address to bind, and for whose sake."""
+
+    family: socket.AddressFamily
+    sockaddr: SockAddr
+    name: str | None  # of a host with several addresses, one of which is enough; None for all interfaces
+
+
+async def _resolved(place: Place, kind: socket.SocketKind) -> list[_Wanted]:
     if not place.interface:
         everywhere = {4: (socket.AF_INET, ("0.0.0.0", place.port)), 6: (socket.AF_INET6, ("::", place.port))}
-        return [everywhere[version] for version in place.versions]
+        return [_Wanted(*everywhere[version], None) for version in place.versions]
     family = {(4, 6): socket.AF_UNSPEC, (6,): socket.AF_INET6}[place.versions]
-    found: dict[tuple[socket.AddressFamily, SockAddr], None] = {}  # a set that keeps its order
+    found: dict[tuple[socket.AddressFamily, SockAddr], _Wanted] = {}
     for host in place.interface:
         try:
             answers = await trio.socket.getaddrinfo(
@@ -99,27 +112,32 @@ async def _resolved(place: Place, kind: socket.SocketKind) -> list[tuple[socket.
             said = getattr(error, "strerror", None) or str(error)
             message = f"cannot listen on host {host!r}: {said}; is it spelt right?"
             raise CannotListenError(errno.EADDRNOTAVAIL, message) from None
-        found |= dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in answers)
-    return list(found)
+        for answer, _, _, _, sockaddr in answers:
+            found.setdefault((answer, sockaddr), _Wanted(answer, sockaddr, host))
+    return list(found.values())
 
 
 def _bind_all(
-    addresses: Sequence[tuple[socket.AddressFamily, SockAddr]],
-    place: Place,
-    make: Callable[[socket.AddressFamily, SockAddr], B],
+    addresses: Sequence[_Wanted], place: Place, make: Callable[[socket.AddressFamily, SockAddr], B]
 ) -> list[B]:
     bound: list[B] = []
     with ExitStack() as undo:
-        for family, (host, _, *rest) in addresses:
+        for wanted in addresses:
+            host, _, *rest = wanted.sockaddr
             port = _port_of(bound[0]) if bound else place.port
             try:
-                made = make(family, (host, port, *rest))
+                made = make(wanted.family, (host, port, *rest))
             except CannotListenError as error:
-                # All interfaces means those there are; a machine without IPv6 is complete.
-                wildcard = not place.interface and len(addresses) > 1
-                if wildcard and family == socket.AF_INET6 and error.errno in _NO_SUCH_FAMILY:
-                    continue
-                raise
+                # A name, like "all interfaces", means the addresses there are; a machine without
+                # IPv6 is complete, even if its table of hosts says that localhost is ::1 as well.
+                others = [
+                    other
+                    for other in addresses
+                    if other.name == wanted.name and other.family != wanted.family
+                ]
+                if not others or wanted.family != socket.AF_INET6 or error.errno not in _NO_SUCH_FAMILY:
+                    raise
+                continue
             undo.callback(made.close)
             bound.append(made)
         undo.pop_all()
@@ -148,6 +166,7 @@ def bound_socket(
             sock.setblocking(False)
             _set_options(sock, family, kind, place)
             sock.bind(sockaddr)
+            reuse_address(sock, False)
         except OSError as error:
             raise cannot_listen(error, address_of(sockaddr), kind) from None
         undo.pop_all()
@@ -158,8 +177,7 @@ def _set_options(
     sock: socket.socket, family: socket.AddressFamily, kind: socket.SocketKind, place: Place
 ) -> None:
     if kind == socket.SOCK_STREAM:
-        if os.name == "posix":  # elsewhere the option lets two programs share a port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reuse_address(sock, True)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, place.v6_only or not place.interface)
@@ -168,6 +186,16 @@ def _set_options(
     if place.device is not None:
         device = place.device.encode() + b"\0"
         sock.setsockopt(socket.SOL_SOCKET, _option("SO_BINDTODEVICE", "device"), device)
+
+
+def reuse_address(sock: socket.socket, on: bool) -> None:
+    """Let a stream socket have a port at which connections of before linger.
+
+    To be on for ``bind`` and ``listen`` only: two sockets that both have it share a port as long
+    as neither listens, and a port that is bound early would not be ours.
+    """
+    if sock.type == socket.SOCK_STREAM and os.name == "posix":  # elsewhere it lets two programs share a port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, on)
 
 
 def _option(name: str, field: str) -> int:

@@ -21,6 +21,7 @@ There is one client, :class:`StreamClient`, for every endpoint; :class:`TCPClien
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import random
@@ -38,12 +39,23 @@ from ..errors import (
     ServicesFailed,
     ServiceStateError,
     StartInterrupted,
+    failed,
 )
 from ..lifecycle import State
 from ..retry import Retry
 from ..service import Service
 from .addresses import Address
-from .connecting import Secure, cannot_connect, connect, context_of, rejected, shown, with_tls
+from .connecting import (
+    Secure,
+    cannot_connect,
+    check_context,
+    check_endpoint,
+    connect,
+    context_of,
+    rejected,
+    shown,
+    with_tls,
+)
 from .endpoints import (
     SSLClientEndpoint,
     StreamClientEndpoint,
@@ -124,7 +136,8 @@ class StreamClient(Service):
 
     Raises:
         EndpointError: the text is no endpoint.
-        ValueError: a part of the endpoint cannot be one.
+        ValueError: a part of the endpoint cannot be one; or *ssl_context* is a server's.
+        TypeError: an argument is nothing of its kind.
         CertificateError: out of ``main``, if the files of a TLS endpoint cannot be loaded.
         CannotConnectError: out of ``main``, if *retry* allows no further attempt.
     """
@@ -143,9 +156,13 @@ class StreamClient(Service):
         stop_timeout: float = 5.0,
     ) -> None:
         super().__init__(name=name, start_timeout=start_timeout, stop_timeout=stop_timeout)
-        for argument, given in (("handler", handler), ("prepare", prepare)):
-            if not (callable(given) or (given is None and argument == "prepare")):
-                raise TypeError(f"{argument} is an async function that takes a stream, not {given!r}")
+        _check_function("handler", handler)
+        if prepare is not None:
+            _check_function("prepare", prepare)
+        if not (retry is None or isinstance(retry, Retry)):
+            raise TypeError(f"retry is a Retry, like Retry(limit=5), or None to connect once, not {retry!r}")
+        if ssl_context is not None:
+            check_context(ssl_context)
         self.endpoint = endpoint if isinstance(endpoint, StreamClientEndpoint) else client_endpoint(endpoint)
         self.retry = retry
         self.ready_when_connected = ready_when_connected
@@ -153,6 +170,7 @@ class StreamClient(Service):
         self._prepare = prepare
         self._ssl_context = ssl_context
         self._target = self.endpoint if ssl_context is None else with_tls(self.endpoint)
+        check_endpoint(self._target)
         self._context: SSLContext | None = None
         self._waiters: list[_Waiter] = []
         self._alive = False
@@ -161,6 +179,7 @@ class StreamClient(Service):
     def _forget(self) -> None:
         """Begin a new run (rule L3)."""
         self._attempts = self._connected = self._failed = 0
+        self._failures = 0  # failed attempts in a row: the limit limits them
         self._received = self._sent = 0  # by connections that have ended
         self._stream: Connection | None = None  # that is open, be it prepared or not
         self._connection: Connection | None = None  # that the handler has
@@ -187,20 +206,23 @@ class StreamClient(Service):
     async def wait_connected(self, max_failures: int | None = None) -> Connection:
         """The connection: at once if there is one, else the next.
 
-        Before the start the next run is waited for, and likewise in a stop that a start is to follow.
+        Before the first start that is waited for, and likewise in a stop that a start is to follow.
+        What has ended, by a stop or by itself, has no next connection until somebody starts it again.
 
         Args:
             max_failures: give up after so many failed attempts, counted from this call.
 
         Raises:
             CannotConnectError: the last of *max_failures*, or the one at which the service gave up.
-            StartInterrupted: a stop came first.
+            StartInterrupted: a stop came first, or it has ended already.
             ServicesFailed: it failed to start.
             ServiceStateError: the caller is what it would wait for.
-            ValueError: *max_failures* is less than 1.
+            ValueError: *max_failures* is no whole number, or less than 1.
         """
-        if max_failures is not None and max_failures < 1:
-            raise ValueError(f"max_failures is 1 or more, or None for no limit, not {max_failures!r}")
+        if not (max_failures is None or (isinstance(max_failures, int) and max_failures >= 1)):
+            raise ValueError(
+                f"max_failures is a whole number, 1 or more, or None for no limit, not {max_failures!r}"
+            )
         stopping = self.state is State.STOPPING
         if self._connection is not None and not stopping:
             connection = self._connection
@@ -209,6 +231,10 @@ class StreamClient(Service):
         if self._run is not None and self._run.within():
             raise ServiceStateError(
                 f"{self.path!r} would wait for its own connection for ever; in prepare, use the stream given"
+            )
+        if self._has_ended() and not self._is_to_start():
+            raise StartInterrupted(
+                f"{self.path} is {self.state.value}, so it will not connect; start it again"
             )
         waiter = _Waiter(math.inf if max_failures is None else max_failures, for_next_run=stopping)
         self._waiters.append(waiter)
@@ -221,6 +247,21 @@ class StreamClient(Service):
         finally:
             self._waiters.remove(waiter)
         return waiter.outcome()
+
+    def _has_ended(self) -> bool:
+        if self.state is State.STOPPED:
+            return self._attempts > 0  # else it never ran, and whoever waits expects that it will
+        return self.state in {State.FINISHED, State.FAILED}
+
+    def _is_to_start(self) -> bool:
+        """Whether it, or a branch it is in, has its turn still to come in a start that is under way."""
+        part: Service = self
+        while part.parent is not None:
+            host = part.parent._run
+            if host is not None and part in host.pending:
+                return True
+            part = part.parent
+        return False
 
     async def _hear_of_start(self, waiter: _Waiter) -> None:
         """A start that fails or is called off before :meth:`run` is called tells nobody else of it."""
@@ -252,38 +293,46 @@ class StreamClient(Service):
             self._alive = False
             for waiter in self._waiters:
                 if not waiter.for_next_run:
-                    waiter.fail(StartInterrupted(f"{self.path} was stopped before it was connected"))
+                    waiter.fail(self._why_not_connected())
+
+    def _why_not_connected(self) -> Exception:
+        assert self._run is not None
+        if late := self._run.plain_errors():  # its start_timeout: nothing else is known before run() is over
+            return failed(self.path, late)
+        how = "was stopped" if self.state is State.STOPPING else "ended"
+        return StartInterrupted(f"{self.path} {how} before it was connected")
 
     async def _stay_connected(self, task_status: trio.TaskStatus[object]) -> None:
         tries = 0  # failed attempts and lost connections in a row: the delay grows with them
-        failures = 0  # failed attempts in a row: the limit limits them
         while True:
             error = await self._attempt(task_status)
             if error is not None:
-                tries, failures = tries + 1, failures + 1
+                tries, self._failures = tries + 1, self._failures + 1
             elif self.retry is not None:
-                tries, failures = 1, 0
+                tries, self._failures = 1, 0
             else:
                 return
-            delay = self._delay(tries, failures)
+            delay = self._delay(tries)
             if error is not None:
-                self._tell_failed_attempt(error, failures, delay)
+                self._tell_failed_attempt(error, delay)
             if delay is None:
                 assert error is not None
                 raise error
             await trio.sleep(delay)
 
-    def _delay(self, tries: int, failures: int) -> float | None:
-        if self.retry is None or (self.retry.limit is not None and failures >= max(1, self.retry.limit)):
+    def _delay(self, tries: int) -> float | None:
+        if self.retry is None:
+            return None
+        if self.retry.limit is not None and self._failures >= max(1, self.retry.limit):
             return None
         return replace(self.retry, limit=None).next_delay(tries, random.random())
 
-    def _tell_failed_attempt(self, error: CannotConnectError, failures: int, delay: float | None) -> None:
+    def _tell_failed_attempt(self, error: CannotConnectError, delay: float | None) -> None:
         # No throttle: how often this is told is for the user's own Retry to say, not for the peer.
-        self.emit(ConnectFailed(self.path, trio.current_time(), error, failures, delay))
+        self.emit(ConnectFailed(self.path, trio.current_time(), error, self._failures, delay))
         for waiter in self._waiters:
             waiter.patience -= 1
-            if waiter.patience == 0 or delay is None:
+            if waiter.patience <= 0 or delay is None:
                 waiter.fail(error)
 
     async def _attempt(self, task_status: trio.TaskStatus[object]) -> CannotConnectError | None:
@@ -309,9 +358,17 @@ class StreamClient(Service):
         """What comes before the handler's turn; why it will not have one."""
         try:
             if self._prepare is not None:
-                await self._prepare(stream)
+                await _awaitable("prepare", self._prepare(stream))
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt has failed
             return rejected(stream, error)
+        except BaseExceptionGroup as group:
+            # As with the handler's: what was cancelled ends, and what it raised besides is told.
+            errors, others = group.split(Exception)
+            if errors is not None:
+                rejection, now = rejected(stream, errors), trio.current_time()
+                self.emit(ConnectFailed(self.path, now, rejection, self._failures + 1, None))
+            if others is not None:
+                raise others from None
         return None
 
     def _tell_connected(
@@ -347,28 +404,31 @@ class StreamClient(Service):
 
     async def _handle(self, stream: Connection) -> None:
         """The handler's turn."""
-        if self.retry is None:
-            await self._talk(stream)
-            return
         try:
             await self._talk(stream)
-        except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this connection only
+        except Exception as error:  # L16: it is told, counted, and ends this connection only
             self._tell_failure(stream, error)
+            if self.retry is None:
+                raise
         except BaseExceptionGroup as group:
             # A handler that was cancelled and raised as well: each part goes its own way.
             errors, others = group.split(Exception)
             if errors is not None:
                 self._tell_failure(stream, errors)
+                if self.retry is None:
+                    raise
             if others is not None:
                 raise others from None
 
     async def _talk(self, stream: Connection) -> None:
-        await self._handler(stream)
+        await _awaitable("the handler", self._handler(stream))
         with trio.move_on_after(_GOODBYE):
             await stream.aclose()
 
     def _tell_failure(self, stream: Connection, error: Exception | BaseExceptionGroup) -> None:
         self._failed += 1
+        if self.retry is None:
+            return  # it is the service's own failure, and told as that
         now = trio.current_time()
         self.emit(ConnectionFailed(self.path, now, stream.peer, error, stream.broke_with(error)))
 
@@ -469,6 +529,22 @@ class SSLClient(StreamClient):
             host, port, hostname=server_hostname, timeout=timeout, bind_address=bind_address
         )
         super().__init__(endpoint, handler, ssl_context=ssl_context, **options)
+
+
+def _check_function(argument: str, given: object) -> None:
+    if callable(given):
+        return
+    mend = ""
+    if inspect.iscoroutine(given):
+        given.close()  # nobody will await it, and it should not complain of that as well
+        mend = f"; write {given.__name__} where {given.__name__}(...) was meant"
+    raise TypeError(f"{argument} is an async function that takes a stream, not {given!r}{mend}")
+
+
+def _awaitable(whose: str, result: Awaitable[object]) -> Awaitable[object]:
+    if not inspect.isawaitable(result):
+        raise TypeError(f"{whose} gave {result!r}, which cannot be awaited; is it an async function?")
+    return result
 
 
 class _Waiter:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import singledispatch
 from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import TypeAlias
@@ -31,7 +33,17 @@ from .events import reason_of
 from .streams import Connection, SocketStream
 from .tls import TLSStream, client_context
 
-__all__ = ["Secure", "cannot_connect", "connect", "context_of", "rejected", "shown", "with_tls"]
+__all__ = [
+    "Secure",
+    "cannot_connect",
+    "check_context",
+    "check_endpoint",
+    "connect",
+    "context_of",
+    "rejected",
+    "shown",
+    "with_tls",
+]
 
 #: Endpoints that are TLS.
 Secure: TypeAlias = SSLClientEndpoint | TLSClientEndpoint
@@ -69,13 +81,36 @@ async def _reach_tcp(endpoint: TCPClientEndpoint) -> Connection:
 @connect.register
 async def _reach_unix(endpoint: UNIXClientEndpoint) -> Connection:
     with _trying(endpoint, endpoint.timeout):
-        return _connection(await trio.open_unix_socket(sockaddr_of(endpoint.path)))
+        return await _open_unix(sockaddr_of(endpoint.path))
+
+
+# How soon to knock again where a UNIX server's queue is full: the kernel wakes nobody for that.
+_KNOCKS_AGAIN = 0.02
+
+
+async def _open_unix(path: str | bytes) -> SocketStream:
+    # Not by trio.open_unix_socket: a full queue answers EAGAIN, which it takes for TCP's EINPROGRESS,
+    # and so the socket for connected.
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        while True:
+            await trio.lowlevel.checkpoint()
+            try:
+                sock.connect(path)
+            except BlockingIOError:
+                await trio.sleep(_KNOCKS_AGAIN)
+            else:
+                return _connection(trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+    except BaseException:
+        sock.close()
+        raise
 
 
 @connect.register
 async def _reach_ssl(endpoint: SSLClientEndpoint, ssl_context: SSLContext | None = None) -> Connection:
     below = TCPClientEndpoint(endpoint.host, endpoint.port, endpoint.timeout, endpoint.bind_address)
-    return await _secured(endpoint, below, endpoint.hostname or endpoint.host, ssl_context)
+    return await _secured(endpoint, below, ssl_context)
 
 
 @connect.register
@@ -83,16 +118,15 @@ async def _reach_tls(endpoint: TLSClientEndpoint, ssl_context: SSLContext | None
     below = endpoint.endpoint
     if below is None:
         below = TCPClientEndpoint(endpoint.host, endpoint.port, endpoint.timeout, endpoint.bind_address)
-    return await _secured(endpoint, below, endpoint.host, ssl_context)
+    return await _secured(endpoint, below, ssl_context)
 
 
-async def _secured(
-    endpoint: Secure, below: StreamClientEndpoint, server_hostname: str, context: SSLContext | None
-) -> Connection:
+async def _secured(endpoint: Secure, below: StreamClientEndpoint, context: SSLContext | None) -> Connection:
     with _trying(endpoint, endpoint.timeout):
         stream = await connect(below)
         try:
-            secure = TLSStream(stream, context or context_of(endpoint), server_hostname=server_hostname)
+            name = _server_hostname(endpoint)
+            secure = TLSStream(stream, context or context_of(endpoint), server_hostname=name)
             await secure.do_handshake()
         except BaseException:
             stream.abandon()
@@ -150,6 +184,58 @@ def with_tls(endpoint: StreamClientEndpoint) -> StreamClientEndpoint:
     )
 
 
+# ---- what could never be connected to, told before it is tried ----------------------------------
+
+
+def check_endpoint(endpoint: StreamClientEndpoint) -> None:
+    """Refuse a host with a URL's slashes, and a name that TLS could not ask for.
+
+    Raises:
+        ValueError: says which, and the likely mend.
+    """
+    if isinstance(endpoint, (TCPClientEndpoint, SSLClientEndpoint, TLSClientEndpoint)):
+        host = endpoint.host.lstrip("/")
+        if endpoint.host.startswith("//") and host:
+            raise ValueError(f"{endpoint} is no URL; did you mean {replace(endpoint, host=host)}?")
+    if isinstance(endpoint, Secure):
+        _check_name(_server_hostname(endpoint))
+    if isinstance(endpoint, TLSClientEndpoint) and endpoint.endpoint is not None:
+        check_endpoint(endpoint.endpoint)
+
+
+def _server_hostname(endpoint: Secure) -> str:
+    named = endpoint.hostname if isinstance(endpoint, SSLClientEndpoint) else None
+    return named or endpoint.host
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode("idna")
+    except UnicodeError:  # its own words differ from Python to Python
+        raise ValueError(
+            f"{name!r} cannot be the name that a server's certificate is for; "
+            "between its dots a name has 1 to 63 characters"
+        ) from None
+
+
+def check_context(context: object) -> None:
+    """Refuse what is no context for clients.
+
+    Raises:
+        TypeError: no context at all.
+        ValueError: one for servers.
+    """
+    if not isinstance(context, SSLContext):
+        raise TypeError(
+            f"ssl_context is an ssl.SSLContext, like client_context() makes, or None, not {context!r}"
+        )
+    if context.protocol == ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError(
+            "this ssl_context is a server's; clients want one of client_context() or "
+            "ssl.create_default_context()"
+        )
+
+
 # ---- what went wrong, and the likely mend -----------------------------------------------------
 
 
@@ -159,10 +245,18 @@ def rejected(stream: Connection, error: Exception) -> CannotConnectError:
     if stream.broke_with(error):
         what = f"the connection to {shown} broke in prepare: {reason_of(error)}"
     else:
-        what = f"prepare declined the connection to {shown}: {type(error).__name__}: {error}"
+        what = f"prepare declined the connection to {shown}: {', '.join(_told(error))}"
     rejection = CannotConnectError(0, what)
     rejection.__cause__ = error
     return rejection
+
+
+def _told(error: BaseException) -> list[str]:
+    """The error for one line; for a group (prepare may have a nursery), what is in it."""
+    if isinstance(error, BaseExceptionGroup):
+        return list(dict.fromkeys(told for part in error.exceptions for told in _told(part)))
+    said = str(error)
+    return [f"{type(error).__name__}: {said}" if said else type(error).__name__]
 
 
 def cannot_connect(endpoint: StreamClientEndpoint, error: Exception) -> CannotConnectError:
@@ -228,7 +322,7 @@ _MENDS_OF_FILES = {
     errno.ENOENT: "there is no such socket; is the server running, and the path right?",
     errno.ECONNREFUSED: "nobody listens there any more; is the server running?",
     errno.EACCES: "this process may not write to it; `ls -l` shows who may",
-    errno.EAGAIN: "the server does not take those who wait already; is it too busy, or stuck?",
+    errno.ETIMEDOUT: "the server does not take those who wait already; is it too busy, or stuck?",
     errno.EPROTOTYPE: "it is a socket for datagrams; a UNIXDatagramClient talks to it",
 }
 

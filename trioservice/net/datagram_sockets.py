@@ -49,17 +49,26 @@ Destination: TypeAlias = tuple[Any, Sequence[tuple[int, int, bytes]]]
 
 
 class InternetSender(tuple[str, int]):
-    """Host and port of a sender, which remembers by which of our sockets and addresses it reached us."""
+    """Host and port of a sender, which remembers by which of our sockets and addresses it reached us.
+
+    A copy, pickled or deep, is an address and no more: a socket can be in no other process.
+    """
 
     socket: DatagramSocket
     to: Destination
+
+    def __reduce__(self) -> tuple[type[tuple[str, int]], tuple[tuple[str, int]]]:
+        return tuple, (tuple(self),)
 
 
 class UNIXSender(str):
-    """The path of a sender, which remembers by which of our sockets it reached us."""
+    """The path of a sender, which remembers by which of our sockets it reached us, as above."""
 
     socket: DatagramSocket
     to: Destination
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
 
 
 class DatagramSocket:
@@ -78,6 +87,8 @@ class DatagramSocket:
     peer: Address | None = None
     #: What the network says of one datagram is raised when the next is sent.
     complains_late: bool = False
+    #: What has arrived is lost when the next is sent and the peer has gone.
+    forgets: bool = False
 
     def __init__(self, sock: socket.socket, file: SocketFile | None = None) -> None:
         sock.setblocking(False)
@@ -88,6 +99,7 @@ class DatagramSocket:
         self._file = file
         self._writing = trio.Lock()
         self._asked = _ask_for_local_address(sock)
+        self._speaks4 = sock.family == socket.AF_INET or _is_dual(sock)
 
     @property
     def limit(self) -> int:
@@ -129,12 +141,25 @@ class DatagramSocket:
         return self.sock.sendto(data, sockaddr)
 
     def destination(self, peer: Address) -> Destination | None:
-        """How to send to *peer*; ``None`` if that takes a socket of another family."""
-        if isinstance(peer, tuple) and ":" in peer[0]:
-            return (_sockaddr6(*peer), ()) if self.family == socket.AF_INET6 else None
-        if isinstance(peer, tuple):
-            return (_sockaddr4(*peer), ()) if self.family == socket.AF_INET else None
-        return (sockaddr_of(str(peer)), ()) if self.is_unix else None
+        """How to send to *peer*; ``None`` if that takes a socket of another family.
+
+        Raises:
+            ValueError: *peer* is no address.
+        """
+        if isinstance(peer, str):
+            return (sockaddr_of(peer), ()) if self.is_unix else None
+        host, port = _host_and_port(peer)
+        if ":" in host:
+            return (_sockaddr6(host, port), ()) if self.family == socket.AF_INET6 else None
+        _require_numeric(socket.AF_INET, host)
+        if not self._speaks4:
+            return None
+        return ((host, port) if self.family == socket.AF_INET else (f"::ffff:{host}", port, 0, 0)), ()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been given up."""
+        return self.sock.fileno() == -1
 
     async def wait_readable(self) -> None:
         """Wait until there may be a datagram, or a complaint."""
@@ -143,6 +168,8 @@ class DatagramSocket:
     async def wait_writable(self) -> None:
         """Wait until one may be sent; trio lets only one task do so, so others queue."""
         async with self._writing:
+            if self.is_closed:
+                raise trio.ClosedResourceError("this socket was closed")
             await trio.lowlevel.wait_writable(self.sock)
 
     def close(self) -> None:
@@ -196,17 +223,38 @@ def _peer(sockaddr: Any) -> InternetSender | UNIXSender:
     return UNIXSender(address_of(sockaddr))
 
 
-def _sockaddr4(host: str, port: int) -> tuple[str, int]:
-    _require_numeric(socket.AF_INET, host)
-    return host, port
+def _is_dual(sock: socket.socket) -> bool:
+    """Whether it is an IPv6 socket that reaches IPv4 as well."""
+    if sock.family != socket.AF_INET6 or sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        return False
+    return sock.getsockname()[0] == "::"
+
+
+def _host_and_port(peer: object) -> tuple[str, int]:
+    match peer:
+        case tuple((str(host), int(port))) if 1 <= port <= 65_535:
+            return host, port
+    raise ValueError(
+        "send() takes an address as the handler is given it, like ('192.0.2.1', 53) or '/run/x.sock', "
+        f"with a port from 1 to 65535, not {peer!r}"
+    )
 
 
 def _sockaddr6(host: str, port: int) -> tuple[str, int, int, int]:
     host, _, scope = host.partition("%")
     _require_numeric(socket.AF_INET6, host)
-    if not scope:
-        return host, port, 0, 0
-    return host, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+    return host, port, 0, _index_of(scope) if scope else 0
+
+
+def _index_of(scope: str) -> int:
+    try:
+        if not scope.isdecimal():
+            return socket.if_nametoindex(scope)
+        socket.if_indextoname(int(scope))
+    except (OSError, OverflowError):
+        known = ", ".join(name for _, name in socket.if_nameindex())
+        raise ValueError(f"there is no interface {scope!r} to send by; there are {known}") from None
+    return int(scope)
 
 
 def _require_numeric(family: int, host: str) -> None:
@@ -298,6 +346,7 @@ class _UNIXConnectedSocket(ConnectedSocket):
     """
 
     complains_late = False
+    forgets = True  # Linux empties our queue when it finds that the other end is closed
 
     def __init__(self, sock: socket.socket, path: str, file: SocketFile | None) -> None:
         super().__init__(sock, path, file)
@@ -355,7 +404,9 @@ async def _(endpoint: UDPClientEndpoint) -> ConnectedSocket:
             return _udp_line(endpoint, family, sockaddr)
         except OSError as error:
             refused = error
-    raise CannotConnectError(refused.errno or 0, f"cannot reach {shown}: {refused.strerror or refused}")
+    ours = "" if endpoint.bind_address is None else f" from {endpoint.bind_address} (bind_address)"
+    said = refused.strerror or str(refused)
+    raise CannotConnectError(refused.errno or 0, f"cannot reach {shown}{ours}: {said}")
 
 
 def _udp_line(endpoint: UDPClientEndpoint, family: int, sockaddr: Any) -> ConnectedSocket:

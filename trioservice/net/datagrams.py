@@ -27,7 +27,9 @@ from __future__ import annotations
 
 import contextvars
 import errno
+import inspect
 import itertools
+import math
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -85,6 +87,9 @@ _BATCH = 64
 # calls if there is another behind it.
 _SPARE = 2
 
+# What no UDP datagram exceeds, as its length is a number of 16 bits.  A buffer of this size is made for each.
+_LARGEST = 65_535
+
 # Somebody else's doing: there is nobody at that port, no way to that host, a firewall, or a
 # UNIX socket that has gone.
 _NETWORK = {
@@ -107,7 +112,7 @@ _HEARD = _NETWORK | {errno.EACCES, errno.EMSGSIZE, errno.EOPNOTSUPP}
 
 # The system, or the peer's queue, has no room now and may have it soon.
 _NO_ROOM = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM}
-_ATTEMPTS = 10  # for that, with pauses of 1, 2, 4 ... ms: half a second in all
+_ATTEMPTS = 10  # for that, with pauses of 1, 2, 4 ... ms: about a second in all
 
 
 # ---- what servers and clients share ------------------------------------------------------------
@@ -124,7 +129,9 @@ class DatagramStatistics:
     failed: int = 0  #: handlers that raised, and complaints of the network
     active: int = 0  #: handlers at work now
     queued: int = 0  #: datagrams that wait for a handler now
-    bytes_received: int = 0  #: in those received
+    bytes_received: int = (
+        0  #: in those received; of an oversize one, no more than was read: ``max_datagram`` + 1
+    )
     bytes_sent: int = 0  #: in those sent
 
 
@@ -150,7 +157,7 @@ class DatagramService(Service):
         max_handlers: so many handlers may be at work at once.  With 1, datagrams are handled strictly one
             after another.
         queue_size: so many datagrams may wait for a handler; when they are that many, the newest are dropped.
-        max_datagram: in bytes; longer ones are dropped, as what could be kept of them is less than was sent.
+        max_datagram: in bytes, at most 65,535; longer ones are dropped, as what could be kept of them is less than was sent.
         name: as for :class:`~trioservice.service.Service`, like the other options.
         start_timeout: seconds within which it must be ready.
         drain_timeout: seconds that datagrams which have arrived are given when it is stopped.
@@ -166,7 +173,7 @@ class DatagramService(Service):
         *,
         max_handlers: int = 64,
         queue_size: int = 1024,
-        max_datagram: int = 65_535,
+        max_datagram: int = _LARGEST,
         name: str | None = None,
         start_timeout: float | None = None,
         drain_timeout: float | None = 5.0,
@@ -179,7 +186,7 @@ class DatagramService(Service):
             raise TypeError(f"handler is an async function of data, peer and service, not {handler!r}")
         self.max_handlers = _limit("max_handlers", max_handlers)
         self.queue_size = _limit("queue_size", queue_size)
-        self.max_datagram = _limit("max_datagram", max_datagram)
+        self.max_datagram = _limit("max_datagram", max_datagram, _LARGEST)
         self._handler = handler
         self._sockets: Sequence[DatagramSocket] = ()
         self._forget()
@@ -228,9 +235,7 @@ class DatagramService(Service):
                         task_status.started(self.addresses)
                 self._ending = True
                 for sock in self._sockets:
-                    # What has arrived until now.  More than the kernel can hold has come since, so
-                    # a peer that does not stop is no reason to go on.
-                    self._take(sock, sock.capacity)
+                    self._take_the_rest(sock)
                 if self._queue:
                     self._call_worker()
                 self._idle.unpark_all()
@@ -277,6 +282,18 @@ class DatagramService(Service):
                 self._complain(sock.peer, error)
             else:
                 self._admit(data, peer)
+
+    def _take_the_rest(self, sock: DatagramSocket) -> None:
+        """Take what has arrived until now, before hearing ends."""
+        for _ in range(_ATTEMPTS):
+            try:
+                # More than the kernel can hold has come since, so a peer that does not stop is no
+                # reason to go on.
+                return self._take(sock, sock.capacity)
+            except OSError as error:  # as when hearing, but nobody waits for the kernel's memory now
+                if error.errno not in _NO_ROOM:
+                    raise
+        return None
 
     def _admit(self, data: bytes, peer: Address) -> None:
         """Queue a datagram, or drop it."""
@@ -352,7 +369,7 @@ class DatagramService(Service):
         self._steps -= 1
         self._active += 1
         try:
-            await self._handler(data, peer, self)  # type: ignore[misc]
+            await _awaitable(self._handler(data, peer, self))  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this datagram only
             self._tell_failure(peer, error)
         except BaseExceptionGroup as group:
@@ -382,13 +399,24 @@ class DatagramService(Service):
             self._steps = _BATCH
             await trio.lowlevel.checkpoint()
         for attempt in itertools.count():
+            if sock.forgets and (room := self.queue_size - len(self._queue)):
+                with suppress(OSError):  # those that matter are told to the task that hears
+                    self._take(sock, room)
             try:
                 self._bytes_sent += sock.send(data, to)
             except OSError as error:
-                await self._overcome(sock, data, to, error, attempt)
+                try:
+                    await self._overcome(sock, data, to, error, attempt)
+                except trio.ClosedResourceError:
+                    raise self._not_sent() from None
             else:
                 self._sent += 1
                 return
+
+    def _not_sent(self) -> ServiceStateError:
+        return ServiceStateError(
+            f"{self.path!r} was stopped while this datagram waited, so it is not sent; start it again before"
+        )
 
     async def _overcome(
         self,
@@ -399,6 +427,8 @@ class DatagramService(Service):
         attempt: int,
     ) -> None:
         """Return when it may be tried again; raise if *error* is the last word."""
+        if sock.is_closed:
+            raise self._not_sent() from None
         if error.errno in _NO_ROOM and attempt < _ATTEMPTS:
             if attempt == 0 and isinstance(error, BlockingIOError):
                 await sock.wait_writable()
@@ -449,6 +479,12 @@ def _differs(context: contextvars.Context) -> bool:
     return len(now) != len(context) or any(now.get(variable) is not context[variable] for variable in context)
 
 
+def _awaitable(result: Awaitable[object]) -> Awaitable[object]:
+    if not inspect.isawaitable(result):
+        raise TypeError(f"the handler gave {result!r}, which cannot be awaited; is it an async function?")
+    return result
+
+
 def _is_networks(error: BaseException) -> bool:
     """Whether what a handler raised, or all of that group, is what :meth:`send` said of the network."""
     if isinstance(error, BaseExceptionGroup):
@@ -476,7 +512,7 @@ def _refusal(
             error.errno, f"cannot send to {shown}: it is a broadcast address; allow that by broadcast=True"
         )
     if error.errno in _NO_ROOM | _NETWORK or sock.is_unix:
-        return CannotSendError(error.errno or 0, f"cannot send to {shown}: {error.strerror}")
+        return CannotSendError(error.errno or 0, f"cannot send to {shown}: {error.strerror or error}")
     return error
 
 
@@ -520,10 +556,16 @@ class DatagramServer(DatagramService):
         handler: DatagramHandler,
         **options: Unpack[DatagramOptions],
     ) -> None:
+        if isinstance(endpoint, str):
+            endpoint = datagram_server_endpoint(endpoint)
+        if not isinstance(endpoint, DatagramServerEndpoint):
+            raise TypeError(
+                f"endpoint is a text like 'udp:7006', or the description of one for servers, not {endpoint!r}"
+            )
         if handler is None:
             raise TypeError("a datagram server needs a handler: an async function of data, peer and server")
         super().__init__(handler, **options)
-        self.endpoint = datagram_server_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
+        self.endpoint = endpoint
 
     async def privileged_start(self, stack: AsyncExitStack) -> None:
         """Bind, while the process may."""
@@ -547,7 +589,7 @@ class DatagramServer(DatagramService):
         A *peer* as it was given to the handler is answered by the socket, and from the address, to
         which it sent.  Any other is reached by the first socket of its family.
 
-        It waits only if the system has no room; otherwise it is a checkpoint at every 64th time at
+        It waits only if the system has no room; otherwise it is a checkpoint at every 129th time at
         the latest.
 
         Args:
@@ -559,17 +601,17 @@ class DatagramServer(DatagramService):
             DatagramTooLargeError: *data* is larger than any datagram can be; nothing was sent.
             CannotSendError: the network, or the peer, refuses it; a handler may let that through, and it is
                 one line of the log.
-            ServiceStateError: the server is not bound.
+            ServiceStateError: the server is not bound, or was stopped while this waited.
             ValueError: *peer* is no address, or of a family that the server is not bound to.
         """
         sock, to = self._way_to(peer)
         await self._send(sock, data, to)
 
     def _way_to(self, peer: Address) -> tuple[DatagramSocket, Destination]:
+        if peer == "":
+            message = "cannot answer a UNIX socket without a name; the client has to bind it to one"
+            raise CannotSendError(errno.ENOTCONN, message)
         if isinstance(peer, InternetSender | UNIXSender) and peer.socket in self._sockets:
-            if peer.to[0] is None:
-                message = "cannot answer a UNIX socket without a name; the client has to bind it to one"
-                raise CannotSendError(errno.ENOTCONN, message)
             return peer.socket, peer.to
         if not self._sockets:
             raise ServiceStateError(f"{self.path!r} is not bound, so nothing can be sent; start it before")
@@ -686,7 +728,14 @@ class DatagramClient(DatagramService):
         **options: Unpack[DatagramOptions],
     ) -> None:
         super().__init__(handler, **options)
-        self.endpoint = datagram_client_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
+        if isinstance(endpoint, str):
+            endpoint = datagram_client_endpoint(endpoint)
+        if not isinstance(endpoint, DatagramClientEndpoint):
+            raise TypeError(
+                "endpoint is a text like 'udp:example.com:53', or the description of one for clients, "
+                f"not {endpoint!r}"
+            )
+        self.endpoint = endpoint
 
     async def run(self, task_status: trio.TaskStatus[tuple[Address, ...]]) -> None:
         """Hear and handle until drained or cancelled; return when the last handler has."""
@@ -702,13 +751,13 @@ class DatagramClient(DatagramService):
     async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send *data*, as one datagram, to the server.
 
-        It waits only if the system has no room; otherwise it is a checkpoint at every 64th time at
+        It waits only if the system has no room; otherwise it is a checkpoint at every 129th time at
         the latest.
 
         Raises:
             DatagramTooLargeError: *data* is larger than any datagram can be; nothing was sent.
             CannotSendError: the network, or the server's socket, refuses this datagram.
-            ServiceStateError: the client does not run.
+            ServiceStateError: the client does not run, or was stopped while this waited.
         """
         if not self._sockets:
             raise ServiceStateError(f"{self.path!r} does not run, so nothing can be sent; start it before")
@@ -717,6 +766,10 @@ class DatagramClient(DatagramService):
 
 class UDPClient(DatagramClient):
     """A leaf that sends UDP datagrams to one server and hears its answers.
+
+    Of the addresses of a name it takes the first to which there is a way from here.  Whether the server
+    hears at that one nothing tells, so no other is tried: ``localhost`` may mean ``::1``, and a server at
+    ``127.0.0.1`` is then not found.
 
     Args:
         host: name or address of the server.
@@ -743,7 +796,9 @@ class UDPClient(DatagramClient):
 class UNIXDatagramClient(DatagramClient):
     """A leaf that sends datagrams to a UNIX socket and hears its answers.
 
-    It need not start after the server, and goes on when that starts anew.
+    It need not start after the server, and goes on when that starts anew.  It finds the new one when it
+    sends: until then the new one's datagrams are refused by the kernel, so a client that only listens has to
+    say something, now and then, to be heard of again.
 
     Args:
         path: of the server's socket; ``"@name"`` for an abstract name.
@@ -768,7 +823,8 @@ class UNIXDatagramClient(DatagramClient):
 # ---- what the arguments mean -------------------------------------------------------------------
 
 
-def _limit(name: str, value: int) -> int:
-    if not (isinstance(value, int) and value >= 1):
-        raise ValueError(f"{name} is a number from 1, not {value!r}")
+def _limit(name: str, value: int, most: float = math.inf) -> int:
+    if not (isinstance(value, int) and 1 <= value <= most):
+        wanted = "from 1" if most == math.inf else f"from 1 to {most}"
+        raise ValueError(f"{name} is a number {wanted}, not {value!r}")
     return value

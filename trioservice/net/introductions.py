@@ -12,7 +12,13 @@ from collections.abc import Iterator, Sequence
 from ssl import SSLContext
 
 from .addresses import Address
-from .endpoints import HAProxyServerEndpoint, SSLServerEndpoint, StreamServerEndpoint, TLSServerEndpoint
+from .endpoints import (
+    HAProxyServerEndpoint,
+    SSLServerEndpoint,
+    StdioServerEndpoint,
+    StreamServerEndpoint,
+    TLSServerEndpoint,
+)
 from .proxy_protocol import ProxyProtocolError, read_header
 from .streams import Connection, SocketStream
 from .tls import Certificates, TLSStream, certificates_of
@@ -32,7 +38,7 @@ class Introduction:
         ssl_context: TLS likewise, for endpoints that do not say it.
 
     Raises:
-        ValueError: certificates are given twice.
+        ValueError: certificates are given twice, or a proxy before standard input.
     """
 
     def __init__(
@@ -43,6 +49,8 @@ class Introduction:
         for layer in _layers(endpoint):
             if isinstance(layer, HAProxyServerEndpoint):
                 self._proxies = _Proxies(layer.trust)
+            elif isinstance(layer, StdioServerEndpoint) and self._proxies is not None:
+                raise ValueError(f"{endpoint}: no proxy can be before standard input")
             elif isinstance(layer, SSLServerEndpoint | TLSServerEndpoint):
                 if self.certificates is not None:
                     raise ValueError(
@@ -59,7 +67,8 @@ class Introduction:
         """
         if self._proxies is None:
             return
-        if not isinstance(stream, SocketStream) or not self._proxies.include(stream.peer):
+        assert isinstance(stream, SocketStream)
+        if not self._proxies.include(stream.peer):
             raise Unwelcome("it is no proxy that proxy_protocol= trusts")
         data = b""
         while (found := read_header(data)) is None:

@@ -16,14 +16,13 @@ import errno
 import functools
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import trio
 
 from . import stdio
 from .addresses import Address, address_of, peer_of
-from .binding import Place, SockAddr, bind_everywhere, bound_socket, cannot_listen
+from .binding import Place, SockAddr, bind_everywhere, bound_socket, cannot_listen, reuse_address
 from .endpoints import (
     BACKLOG,
     FDEndpoint,
@@ -56,6 +55,8 @@ class Listener(ABC):
 
     #: Nobody will come any more; a server whose listeners are all exhausted is finished.
     exhausted: bool = False
+    #: Whoever waits when it is shut will be served by the next run, which may be another process's.
+    keeps_queue: bool = False
 
     @property
     @abstractmethod
@@ -77,10 +78,6 @@ class Listener(ABC):
     @abstractmethod
     async def wait(self) -> None:
         """Wait until somebody may be at the door."""
-
-    @abstractmethod
-    def waiting(self) -> Iterator[Connection]:
-        """Take in those whom the kernel has let in already and to whom :meth:`shut` would be a reset."""
 
     @abstractmethod
     def shut(self) -> None:
@@ -128,12 +125,6 @@ class SocketListener(Listener):
         assert self._sock is not None
         await trio.lowlevel.wait_readable(self._sock)
 
-    def waiting(self) -> Iterator[SocketStream]:
-        """Those who wait now."""
-        with suppress(OSError):  # no descriptor is left, so there is nothing that could be done
-            while self._open and (taken := self.accept()) is not None:
-                yield taken
-
     def close(self) -> None:
         """Give up the socket."""
         if self._sock is not None:
@@ -159,6 +150,7 @@ class TCPListener(SocketListener):
         if self._sock is None:
             self._sock = bound_socket(self._family, socket.SOCK_STREAM, self._sockaddr, self._place)
         try:
+            reuse_address(self._sock, True)  # connections of before may linger at the port
             self._bind_again(self._sock)
         except OSError as error:
             raise cannot_listen(error, self.address, socket.SOCK_STREAM) from None
@@ -185,6 +177,7 @@ class TCPListener(SocketListener):
             return
         with suppress(OSError):  # whoever was quicker is named when this is opened again
             self._bind_again(self._sock)
+        reuse_address(self._sock, False)  # while nobody listens, it would let others have the port
 
 
 class UNIXListener(SocketListener):
@@ -243,6 +236,8 @@ class InheritedListener(SocketListener):
     Between two runs nobody is accepted, and nobody is refused: they wait for the next.
     """
 
+    keeps_queue = True
+
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, BACKLOG)
 
@@ -253,10 +248,6 @@ class InheritedListener(SocketListener):
             self._open = True
         else:
             super().open()
-
-    def waiting(self) -> Iterator[SocketStream]:
-        """Nobody: they wait for the next run, which may be another process's."""
-        return iter(())
 
     def shut(self) -> None:
         """Take no more connections."""
@@ -287,10 +278,6 @@ class StdioListener(Listener):
     async def wait(self) -> None:
         """Nothing: nobody has to be waited for."""
         await trio.lowlevel.checkpoint()
-
-    def waiting(self) -> Iterator[stdio.StdioStream]:
-        """Nobody."""
-        return iter(())
 
     def shut(self) -> None:
         """Nothing: there is nobody to refuse."""

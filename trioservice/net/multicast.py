@@ -25,7 +25,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, Unpack
@@ -73,7 +73,8 @@ class MulticastServer(DatagramServer):
         port: 0 to 65535; shared with others who listen to groups at it.
         handler: ``async def handler(data, peer, server)``, as for
             :class:`~trioservice.net.datagrams.DatagramServer`.
-        groups: the groups to join, of IPv4 or IPv6, each as an address or as ``(address, interface)``.
+        groups: the groups to join, of IPv4 or IPv6, each as an address or as ``(address, interface)``;
+            ``"ff02::fb%eth0"`` is ``("ff02::fb", "eth0")``.
         host: addresses to be bound to; ``None`` for all.  A group is one too: then nothing else is heard.
         interface: where datagrams to groups leave, and where groups are joined that name no other: a name, an
             index, or an address of our own.  An address of IPv4 says nothing for IPv6.
@@ -83,7 +84,8 @@ class MulticastServer(DatagramServer):
         **options: those of :class:`~trioservice.net.datagrams.DatagramService`.
 
     Raises:
-        ValueError: a group that is none, or a *ttl* outside 0 to 255.
+        TypeError: *groups*, an interface or *loopback* is something else altogether.
+        ValueError: a group that is none, or that names two interfaces; a *ttl* outside 0 to 255.
         CannotListenError: out of ``main``, if the port cannot be had.
         MembershipError: out of ``main``, if a group cannot be joined.
     """
@@ -100,15 +102,17 @@ class MulticastServer(DatagramServer):
         loopback: bool = True,
         **options: Unpack[DatagramOptions],
     ) -> None:
-        if isinstance(groups, str):
-            raise TypeError(f"groups is a list of groups, not {groups!r}; write [{groups!r}]")
+        wanted = [_group(*entry) for entry in _entries(groups)]
         if not (isinstance(ttl, int) and 0 <= ttl <= 255):
             raise ValueError(f"ttl is a number from 0 to 255, not {ttl!r}")
+        if not isinstance(loopback, bool):
+            raise TypeError(f"loopback is True or False, not {loopback!r}")
+        _require_interface(interface)
         super().__init__(_SharedPort(port, hosts(host)), handler, **options)
         self.interface = interface
         self.ttl = ttl
         self.loopback = loopback
-        self._wanted = [_group(*((entry,) if isinstance(entry, str) else entry)) for entry in groups]
+        self._wanted = wanted
         self._memberships: dict[_Membership, _Group] | None = None  # None while it is not running
 
     @property
@@ -142,8 +146,8 @@ class MulticastServer(DatagramServer):
             MembershipError: there is no such interface, or the system refuses; it says why.
             ServiceStateError: the server does not run.
         """
-        self._require_running("join")
         await trio.lowlevel.checkpoint()
+        self._require_running("join")
         self._wanted.append(self._enter(_group(group, interface)))
         self._wanted = list(dict.fromkeys(self._wanted))
 
@@ -159,8 +163,8 @@ class MulticastServer(DatagramServer):
             MembershipError: the server is no member of it there.
             ServiceStateError: the server does not run.
         """
-        memberships = self._require_running("leave")
         await trio.lowlevel.checkpoint()
+        memberships = self._require_running("leave")
         unwanted = _group(group, interface)
         membership = self._membership(unwanted)
         if membership not in memberships:
@@ -282,11 +286,36 @@ class _Group:
         return self.address if self.interface is None else f"{self.address} on {self.interface}"
 
 
+def _entries(groups: object) -> Iterator[tuple[str] | tuple[str, Interface]]:
+    if isinstance(groups, str):
+        raise TypeError(f"groups is a list of groups, not {groups!r}; write [{groups!r}]")
+    if not isinstance(groups, Iterable):
+        raise TypeError(f"groups is a list of groups, not {groups!r}")
+    for entry in groups:
+        match entry:
+            case str(address):
+                yield (address,)
+            case (str(address), str() | int() | None as interface):
+                yield address, interface
+            case _:
+                raise TypeError(
+                    f"a group is an address such as '239.1.2.3', or ('239.1.2.3', 'eth0'), not {entry!r}"
+                )
+
+
+def _require_interface(interface: object) -> None:
+    if not isinstance(interface, str | int | None):
+        raise TypeError(
+            f"an interface is its name, its index, or an address of our own on it, not {interface!r}"
+        )
+
+
 def _group(address: str, interface: Interface = None) -> _Group:
     import ipaddress  # seldom needed, and slow to import
 
+    _require_interface(interface)
     try:
-        found = ipaddress.ip_address(address)
+        found = ipaddress.ip_address(str(address))
     except ValueError:
         found = None
     if found is None or not found.is_multicast:
@@ -294,6 +323,13 @@ def _group(address: str, interface: Interface = None) -> _Group:
             f"{address!r} is no multicast group; a group is an address from 224.0.0.0 to 239.255.255.255, "
             "or one that begins with ff"
         )
+    if found.version == 6 and found.scope_id is not None:
+        if interface is not None:
+            raise ValueError(
+                f"{address!r} names an interface, and {interface!r} is another; give one of them"
+            )
+        scope = found.scope_id
+        return _group(str(address).partition("%")[0], int(scope) if scope.isdecimal() else scope)
     family = socket.AF_INET if found.version == 4 else socket.AF_INET6
     return _Group(str(found), interface, family, found.packed)
 

@@ -22,18 +22,21 @@ There is one server, :class:`StreamServer`, for every endpoint; :class:`TCPServe
 from __future__ import annotations
 
 import errno
+import inspect
 import math
 import os
+import sys
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from ssl import SSLContext
 from typing import TypedDict, Unpack, cast
 
 import trio
 
-from ..errors import ServiceError
+from ..errors import CannotListenError
 from ..retry import Retry
 from ..service import Service
 from .addresses import Address, UNIXPeer, show_address
@@ -79,6 +82,9 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 # The connection died, or was forbidden, between the kernel's accept and ours (see accept(2)).
 _LOST = {
     errno.ECONNABORTED,
+    errno.ECONNRESET,
+    errno.ETIMEDOUT,
+    errno.EINTR,
     errno.EPROTO,
     errno.EPERM,
     errno.ENETDOWN,
@@ -116,7 +122,7 @@ class ServerOptions(TypedDict, total=False):
     max_connections_per_peer: int | None
     idle_timeout: float | None
     handshake_timeout: float
-    proxy_protocol: Sequence[str] | None
+    proxy_protocol: str | Sequence[str] | None
     name: str | None
     start_timeout: float | None
     drain_timeout: float | None
@@ -181,7 +187,7 @@ class StreamServer(Service):
         max_connections_per_peer: int | None = None,
         idle_timeout: float | None = None,
         handshake_timeout: float = 10.0,
-        proxy_protocol: Sequence[str] | None = None,
+        proxy_protocol: str | Sequence[str] | None = None,
         name: str | None = None,
         start_timeout: float | None = None,
         drain_timeout: float | None = 5.0,
@@ -194,8 +200,10 @@ class StreamServer(Service):
             raise TypeError(f"handler is an async function that takes a stream, not {handler!r}")
         if isinstance(endpoint, str):
             endpoint = server_endpoint(endpoint)
+        if not isinstance(endpoint, StreamServerEndpoint):
+            raise TypeError(f"endpoint is a text like 'tcp:8080', or a description of one, not {endpoint!r}")
         if proxy_protocol is not None:
-            endpoint = HAProxyServerEndpoint(endpoint, tuple(proxy_protocol))
+            endpoint = HAProxyServerEndpoint(endpoint, hosts(proxy_protocol))
         self.endpoint = endpoint
         self.max_connections = _limit("max_connections", max_connections)
         self.max_connections_per_peer = _limit("max_connections_per_peer", max_connections_per_peer)
@@ -244,7 +252,7 @@ class StreamServer(Service):
             return True
         try:
             self._introduction.certificates.load()
-        except ServiceError as error:
+        except Exception as error:  # noqa: BLE001 - Certificates may be the user's; the old ones stay
             self.emit(CertificatesRejected(self.path, trio.current_time(), error))
             return False
         self.emit(CertificatesLoaded(self.path, trio.current_time()))
@@ -285,9 +293,12 @@ class StreamServer(Service):
                         acceptors.start_soon(self._accept, listener, connections)
                     self.emit(Listening(self.path, trio.current_time(), self.addresses))
                     task_status.started(self.addresses)
-            waiting = deque(stream for listener in self._listeners for stream in listener.waiting())
+            waiting = self._those_waiting()
         finally:
             for listener in self._listeners:
+                for stream in _queue_at(listener):
+                    self._accepted += 1
+                    self._turn_away(stream)
                 listener.shut()
         await self._take_waiting(waiting, connections)
 
@@ -314,7 +325,7 @@ class StreamServer(Service):
                 elif error.errno in _LOST:
                     await trio.lowlevel.checkpoint()
                 else:
-                    raise
+                    raise _cannot_accept(listener, error) from error
             else:
                 tries = 0
                 if stream is None:
@@ -335,6 +346,15 @@ class StreamServer(Service):
             self.emit(AcceptDelayed(self.path, now, error, delay))
         await trio.sleep(delay)
 
+    def _those_waiting(self) -> deque[Connection]:
+        """Those whom the kernel has let in already: to shut the door would reset them.
+
+        They wait in here for their turn.  So that those who have it can still open a file, no
+        more are taken in than half of the descriptors that are free.
+        """
+        queue = chain.from_iterable(_queue_at(listener) for listener in self._listeners)
+        return deque(islice(queue, _free_descriptors() // 2))
+
     async def _take_waiting(self, waiting: deque[Connection], connections: trio.Nursery) -> None:
         try:
             while waiting:
@@ -342,7 +362,12 @@ class StreamServer(Service):
                 self._take(waiting.popleft(), connections)
         finally:
             for stream in waiting:
-                stream.abandon()
+                self._accepted += 1
+                self._turn_away(stream)
+
+    def _turn_away(self, stream: Connection) -> None:
+        self._reject(stream, "the server stops")
+        stream.abandon()
 
     def _take(self, stream: Connection, connections: trio.Nursery) -> None:
         self._accepted += 1
@@ -384,11 +409,7 @@ class StreamServer(Service):
                 self._count_peer(stream)
                 return await self._introduction.of_server(stream)
         except Unwelcome as reason:
-            self._rejected += 1
-            now = trio.current_time()
-            if self._rejections.passes(now):
-                held_back = self._rejections.held_back()
-                self.emit(ConnectionRejected(self.path, now, stream.peer, str(reason), held_back))
+            self._reject(stream, str(reason))
         except (trio.BrokenResourceError, ProxyProtocolError) as error:
             self._tell_handshake(stream, error)
         except Exception as error:  # noqa: BLE001 - L16: out of Certificates, or a context, of the user's
@@ -396,6 +417,13 @@ class StreamServer(Service):
         if scope.cancelled_caught:
             self._tell_handshake(stream, TimeoutError(f"it took more than {self.handshake_timeout:g} s"))
         return None
+
+    def _reject(self, stream: Connection, reason: str) -> None:
+        self._rejected += 1
+        now = trio.current_time()
+        if self._rejections.passes(now):
+            held_back = self._rejections.held_back()
+            self.emit(ConnectionRejected(self.path, now, stream.peer, reason, held_back))
 
     def _tell_handshake(self, stream: Connection, error: Exception) -> None:
         self._failed += 1
@@ -417,7 +445,7 @@ class StreamServer(Service):
         """The handler's turn."""
         try:
             with self._unless_idle(connection, served):
-                await self._handler(connection)
+                await _awaitable(self._handler(connection))
                 if isinstance(connection, TLSStream):
                     await self._say_goodbye(connection)
         except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this connection only
@@ -432,8 +460,8 @@ class StreamServer(Service):
 
     async def _say_goodbye(self, connection: TLSStream) -> None:
         # Without TLS's own end the peer could not tell it from an attacker's.
-        with trio.move_on_after(self.handshake_timeout):
-            await connection.aclose()
+        with trio.move_on_after(self.handshake_timeout), suppress(trio.ClosedResourceError):
+            await connection.aclose()  # unless the handler has closed what is below
 
     def _tell_failure(self, connection: Connection, error: Exception | BaseExceptionGroup) -> None:
         self._failed += 1
@@ -449,7 +477,7 @@ class StreamServer(Service):
             served.scope = scope
             served.active_at = trio.current_time()
             yield
-        if scope.cancelled_caught:
+        if scope.cancel_called:
             self._failed += 1
             now = trio.current_time()
             self.emit(ConnectionTimedOut(self.path, now, connection.peer, self.idle_timeout))
@@ -459,9 +487,9 @@ class StreamServer(Service):
             await trio.sleep(idle_timeout / _LOOKS)
             now = trio.current_time()
             for stream, served in self._open.items():
-                total = stream.bytes_received + stream.bytes_sent
-                if total != served.total:
-                    served.total, served.active_at = total, now
+                progress = stream.progress()
+                if progress != served.progress:
+                    served.progress, served.active_at = progress, now
                 elif served.scope is not None and now - served.active_at >= idle_timeout:
                     served.scope.cancel(reason="the connection was idle")
 
@@ -571,6 +599,10 @@ class SSLServer(TCPServer):
         ssl_context: SSLContext | Certificates,
         **options: Unpack[TCPServerOptions],
     ) -> None:
+        if ssl_context is None:  # out of a configuration without it, and all would go in the clear
+            raise TypeError(
+                "ssl_context is Certificates or an ssl.SSLContext, not None; without TLS take TCPServer"
+            )
         of_any_stream: StreamHandler = handler
         super().__init__(port, of_any_stream, ssl_context=ssl_context, **options)
 
@@ -584,7 +616,7 @@ class _Served:
 
     whose: object = None  # as which peer it was counted
     scope: trio.CancelScope | None = None  # of its handler, where being idle ends it
-    total: int = 0  # bytes, when last looked at
+    progress: object = None  # of its bytes, when last looked at
     active_at: float = 0.0
 
 
@@ -592,16 +624,61 @@ def _whose(peer: Address) -> object:
     """What the connections of one peer have in common."""
     if isinstance(peer, UNIXPeer):
         return peer.uid
-    return peer[0] if isinstance(peer, tuple) else peer
+    # IPv4 by way of an IPv6 socket is the same host.
+    return peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else peer
+
+
+def _awaitable(result: Awaitable[object]) -> Awaitable[object]:
+    if not inspect.isawaitable(result):
+        raise TypeError(f"the handler gave {result!r}, which cannot be awaited; is it an async function?")
+    return result
+
+
+def _queue_at(listener: Listener) -> Iterator[Connection]:
+    """Those who wait at a door now, and would be lost if it were shut."""
+    while not (listener.keeps_queue or listener.exhausted):
+        try:
+            stream = listener.accept()
+        except OSError as error:
+            if error.errno in _LOST:
+                continue
+            return  # no descriptor is left to take them in with
+        if stream is None:
+            return
+        yield stream
+
+
+def _free_descriptors() -> int:
+    """About how many more can be opened: the system gives each time the lowest number that is free."""
+    try:
+        import resource
+    except ImportError:  # where there are no such limits
+        return sys.maxsize
+    try:
+        lowest = os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return 0
+    os.close(lowest)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft - lowest
+
+
+def _cannot_accept(listener: Listener, error: OSError) -> CannotListenError:
+    shown = show_address(listener.address)
+    said = error.strerror or str(error)
+    message = (
+        f"cannot accept connections at {shown} any more: {said}; has another process shut the socket down?"
+    )
+    return CannotListenError(error.errno or 0, message)
 
 
 def _limit(name: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise ValueError(f"{name} is 1 or more, or None for no limit, not {value!r}")
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(f"{name} is a number from 1, or None for no limit, not {value!r}")
     return value
 
 
 def _seconds(name: str, value: float) -> float:
-    if not 0 < value < math.inf:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
     return value

@@ -21,12 +21,15 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from ..errors import CannotListenError
-from .addresses import sockaddr_of
+from .addresses import show_address, sockaddr_of
 
 __all__ = ["SocketFile"]
 
 # What fits into sockaddr_un beside the NUL at the end.
 _LONGEST = 107 if sys.platform == "linux" else 103
+
+# Of users and groups; the number above it says "leave it" to chown.
+_HIGHEST_ID = 2**32 - 2
 
 
 class SocketFile:
@@ -76,7 +79,7 @@ class SocketFile:
             return
         # Whoever changes the folder later (a daemon does) must not make us remove another's file.
         self.path = os.path.abspath(self.path)
-        _refuse_what_is_too_long(self.path)
+        _refuse_what_is_no_path(self.path)
         owner = self._owner()
         with ExitStack() as undo:
             try:
@@ -108,14 +111,14 @@ class SocketFile:
     # ---- binding
 
     def _bind_name(self, sock: socket.socket) -> None:
-        _refuse_what_is_too_long(self.path)
+        _refuse_what_is_no_path(self.path)
         try:
             sock.bind(sockaddr_of(self.path))
         except OSError as error:
             mend = "another program, or another service of this one, has the name (`ss -lx` lists them)"
-            said = f"cannot listen on {self.path}: {error.strerror}"
-            raise CannotListenError(
-                error.errno or 0, f"{said}; {mend}" if error.errno == errno.EADDRINUSE else said
+            said = error.strerror or str(error)
+            raise _cannot(
+                self.path, error.errno or 0, f"{said}; {mend}" if error.errno == errno.EADDRINUSE else said
             ) from None
 
     def _make_way(self) -> None:
@@ -174,11 +177,8 @@ class SocketFile:
         try:
             os.chown(file, *owner)
         except PermissionError as error:
-            message = (
-                f"cannot listen on {self.path}: {error.strerror}; to give it to another user needs root, "
-                "and to a group, to be in it"
-            )
-            raise CannotListenError(error.errno or errno.EPERM, message) from None
+            why = f"{error.strerror}; to give it to another user needs root, and to a group, to be in it"
+            raise _cannot(self.path, error.errno or errno.EPERM, why) from None
 
     def _is_ours(self, found: os.stat_result) -> bool:
         return (found.st_dev, found.st_ino) == self._ours
@@ -196,12 +196,16 @@ class SocketFile:
         if name is None:
             return -1  # as for chown: leave it
         if name.isdecimal():
+            if len(name) > len(str(_HIGHEST_ID)) or int(name) > _HIGHEST_ID:
+                raise _cannot(
+                    self.path, errno.EINVAL, f"there is no {what} beyond {_HIGHEST_ID}, as {name} is"
+                )
             return int(name)
         try:
             return look_up(name)
-        except KeyError:
-            message = f"cannot listen on {self.path}: there is no {what} {name!r}; is it spelt right?"
-            raise CannotListenError(errno.EINVAL, message) from None
+        except (KeyError, ValueError):  # the latter for what cannot be a name at all
+            why = f"there is no {what} {name!r}; is it spelt right?"
+            raise _cannot(self.path, errno.EINVAL, why) from None
 
 
 # ---- who is behind a path ---------------------------------------------------------------------
@@ -258,15 +262,16 @@ def _locked(path: str) -> int:
                 undo.pop_all()
                 return descriptor
             undo.close()  # its owner removed it between our open and our lock, so it guards nothing
-    raise _taken(path, f"{lock} is removed again and again; look who writes to the folder")
+    raise _taken(path, f"{show_address(lock)} is removed again and again; look who writes to the folder")
 
 
 def _refuse_what_is_no_lock(path: str, descriptor: int) -> None:
-    said = os.pread(descriptor, 32, 0).strip()
-    if said and not said.isdigit():
-        lock = _lock_path(path)
-        message = f"cannot listen on {path}: {lock} is in the way, as it is no lock of ours; move it away"
-        raise CannotListenError(errno.EEXIST, message)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        said = os.pread(descriptor, 32, 0).strip()
+        if not said or said.isdigit():
+            return
+    lock = show_address(_lock_path(path))
+    raise _cannot(path, errno.EEXIST, f"{lock} is in the way, as it is no lock of ours; move it away")
 
 
 def _who_holds(descriptor: int) -> str:
@@ -287,43 +292,53 @@ def _is_at(path: str, descriptor: int) -> bool:
 # ---- what is told -----------------------------------------------------------------------------
 
 
+def _cannot(path: str, number: int, why: str) -> CannotListenError:
+    return CannotListenError(number, f"cannot listen on {show_address(path)}: {why}")
+
+
 def _taken(path: str, mend: str) -> CannotListenError:
-    return CannotListenError(errno.EADDRINUSE, f"cannot listen on {path}: Address already in use; {mend}")
+    return _cannot(path, errno.EADDRINUSE, f"Address already in use; {mend}")
 
 
-def _refuse_what_is_too_long(path: str) -> None:
-    length, most = len(os.fsencode(path)), _LONGEST + path.startswith("@")
+def _refuse_what_is_no_path(path: str) -> None:
+    try:
+        length, most = len(os.fsencode(path)), _LONGEST + path.startswith("@")
+    except UnicodeEncodeError:
+        why = f"it cannot be written in {sys.getfilesystemencoding()}, as paths are; choose another"
+        raise _cannot(path, errno.EINVAL, why) from None
+    if "\0" in path and not path.startswith("@"):
+        raise _cannot(path, errno.EINVAL, "no path has a NUL character in it; choose another")
     if length > most:
-        message = (
-            f"cannot listen on {path}: it has {length} bytes, and the path of a socket has at most "
-            f"{most}; choose a shorter one"
-        )
-        raise CannotListenError(errno.ENAMETOOLONG, message)
+        why = f"it has {length} bytes, and the path of a socket has at most {most}; choose a shorter one"
+        raise _cannot(path, errno.ENAMETOOLONG, why)
 
 
 def _refusal(path: str, error: OSError) -> CannotListenError:
     if isinstance(error, CannotListenError):
         return error
-    folder = os.path.dirname(path)
+    folder, lock = show_address(os.path.dirname(path)), show_address(_lock_path(path))
     mend = {
         errno.ENOENT: f"there is no folder {folder}; make it (systemd: RuntimeDirectory=)",
         errno.ENOTDIR: f"{folder} is no folder",
-        errno.EACCES: _mend_of_permission(path, folder),
+        errno.EACCES: _mend_of_permission(path),
         errno.EPERM: f"a dead server's file is there, and user {os.geteuid()} may not remove it; remove it",
         errno.EROFS: "choose a folder that can be written to",
         errno.EADDRINUSE: "another program was quicker; stop it or choose another path",
-        errno.ELOOP: f"{_lock_path(path)} is a symbolic link, as Twisted leaves them; remove it",
-        errno.EISDIR: f"{_lock_path(path)} is a folder; remove it or choose another path",
+        errno.ELOOP: f"{lock} is a symbolic link, as Twisted leaves them; remove it",
+        errno.EISDIR: f"{lock} is a folder; remove it or choose another path",
+        errno.ENXIO: f"{lock} is no plain file; remove it or choose another path",
     }.get(error.errno or 0, "")
-    said = f"cannot listen on {path}: {error.strerror or error}"
-    return CannotListenError(error.errno or 0, f"{said}; {mend}" if mend else said)
+    said = error.strerror or str(error)
+    return _cannot(path, error.errno or 0, f"{said}; {mend}" if mend else said)
 
 
-def _mend_of_permission(path: str, folder: str) -> str:
+def _mend_of_permission(path: str) -> str:
+    folder = os.path.dirname(path)
     effective = os.access in os.supports_effective_ids
     if os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
-        return f"{_lock_path(path)} is another user's; remove it if no server of theirs runs"
+        lock = show_address(_lock_path(path))
+        return f"{lock} is another user's; remove it if no server of theirs runs"
     return (
-        f"user {os.geteuid()} may not write to {folder}, and has to even when it is listened on again "
-        "after privileges were dropped; let them (systemd: RuntimeDirectory=)"
+        f"user {os.geteuid()} may not write to {show_address(folder)}, and has to even when it is listened "
+        "on again after privileges were dropped; let them (systemd: RuntimeDirectory=)"
     )

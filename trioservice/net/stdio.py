@@ -4,9 +4,12 @@ That is how inetd, ``socat EXEC:``, ssh and tests speak to a program, and how a 
 becomes a filter in a pipeline.  The one connection is served, and the server is finished when
 its handler returns; an application with nothing else to do ends then.
 
-Standard input and output belong to the process, not to us: we work on duplicates, and what
-had to be changed on the originals (waiting without blocking is a property of the open file,
-which duplicates share, and so may standard error and even our parent) is put back at the end.
+Standard input and output belong to the process, not to us, and the open files behind them to
+others as well: to standard error after ``2>&1``, at a terminal and under inetd, and maybe to our
+parent.  Not to block is a mode of the open file, and a log whose file does not block loses lines.
+So we leave the mode alone: a socket is told with each call not to wait, and a pipe or a terminal
+is opened once more, for us.  Where that cannot be (see :func:`_opened_again`), the mode is
+changed while we serve, and put back at the end.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
@@ -40,13 +44,21 @@ def claim() -> None:
     Raises:
         CannotListenError: another has them, or they are closed.
     """
-    for descriptor in (_STDIN, _STDOUT):
-        try:
-            os.fstat(descriptor)
-        except OSError:
+    # Where a descriptor was closed from the start, Python has no stream; what is open there by now
+    # was opened by somebody since, a database perhaps.
+    for descriptor, at_start in ((_STDIN, sys.__stdin__), (_STDOUT, sys.__stdout__)):
+        if at_start is None or not _is_open(descriptor):
             message = f"cannot listen on stdio: descriptor {descriptor} is closed; leave it open for us"
-            raise CannotListenError(errno.EBADF, message) from None
+            raise CannotListenError(errno.EBADF, message)
     inheritance().take(ADDRESS, _STDIN, _STDOUT)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def release() -> None:
@@ -57,9 +69,14 @@ def release() -> None:
 class StdioStream(Connection, trio.abc.HalfCloseableStream):
     """Standard input and output as one stream, whose ``peer`` and ``local`` are ``"stdio"``.
 
-    While it is open, do not ``print``: that would be said to the peer, and could fail because
-    standard output does not block now.  When it is closed, descriptors 0 and 1 are as they were,
-    except that after :meth:`send_eof` descriptor 1 leads to ``/dev/null``.
+    While it is open, do not ``print``: that would be said to the peer.  When it is closed,
+    descriptors 0 and 1 are as they were, except that after :meth:`send_eof` descriptor 1 leads to
+    ``/dev/null``.
+
+    Standard error may be the same open file, and stays as it is, with one exception: where a pipe
+    or a terminal cannot be opened once more (it is another user's, since privileges were dropped;
+    the system is not Linux), the file does not block while the stream is open, and lines of the
+    log that it cannot take at once are lost.  Let standard error lead elsewhere then.
     """
 
     def __init__(self) -> None:
@@ -69,8 +86,8 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
         with ExitStack() as undo:
             # An end puts back, when it is closed, what it found.  Where both are the same open file,
             # the first has found what was there before us, and the stack closes it last.
-            self._in = _end(_STDIN, undo)
-            self._out = _end(_STDOUT, undo)
+            self._in = _end(_STDIN, os.O_RDONLY, undo)
+            self._out = _end(_STDOUT, os.O_WRONLY, undo)
             self._undo = undo.pop_all()
 
     @property
@@ -91,7 +108,10 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until :meth:`send_all` could take some data."""
-        await self._out.wait_send_all_might_not_block()
+        try:
+            await self._out.wait_send_all_might_not_block()
+        except trio.BrokenResourceError as error:
+            self._broke(error)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """The next bytes, at least one; ``b""`` at the end of standard input."""
@@ -137,15 +157,73 @@ class _End(Protocol):
     def close(self) -> None: ...
 
 
-def _end(descriptor: int, undo: ExitStack) -> _End:
+def _end(descriptor: int, access: int, undo: ExitStack) -> _End:
     mode = os.fstat(descriptor).st_mode
-    duplicate = os.dup(descriptor)
-    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor):
-        end: _End = trio.lowlevel.FdStream(duplicate)
+    end: _End
+    if stat.S_ISSOCK(mode):
+        end = _SocketEnd(os.dup(descriptor))
+    elif stat.S_ISFIFO(mode) or os.isatty(descriptor):
+        end = trio.lowlevel.FdStream(_opened_again(descriptor, access))
     else:
-        end = _FileEnd(duplicate)
+        end = _FileEnd(os.dup(descriptor))
     undo.callback(end.close)
     return end
+
+
+def _opened_again(descriptor: int, access: int) -> int:
+    """What *descriptor* leads to, as an open file of our own; a duplicate if that cannot be had.
+
+    Linux opens it by this path, if we may open the pipe or the terminal itself.  Elsewhere there
+    is no such path (what BSD has in ``/dev/fd`` makes duplicates).
+    """
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", access | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return os.dup(descriptor)
+
+
+class _SocketEnd:
+    """An end that is a socket, of which each call says that it must not wait."""
+
+    def __init__(self, descriptor: int) -> None:
+        was_blocking = os.get_blocking(descriptor)
+        self._sock = socket.socket(fileno=descriptor)
+        self._sock.settimeout(None)  # socket.setdefaulttimeout would have Python itself wait
+        os.set_blocking(descriptor, was_blocking)
+
+    async def send_all(self, data: memoryview, /) -> None:
+        self._open()
+        await trio.lowlevel.checkpoint()
+        while data:
+            try:
+                data = data[self._open().send(data, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._sock)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.wait_writable(self._open())
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        while True:
+            try:
+                return self._open().recv(max_bytes or 65536, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._sock)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+
+    def _open(self) -> socket.socket:
+        if self._sock.fileno() == -1:
+            raise trio.ClosedResourceError("this stream was closed")
+        return self._sock
+
+    def close(self) -> None:
+        if self._sock.fileno() != -1:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
 
 
 class _FileEnd:

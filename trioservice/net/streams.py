@@ -16,9 +16,8 @@ from .addresses import Address, address_of
 
 __all__ = ["Connection", "SocketStream", "StreamHandler"]
 
-# A large send is made in pieces of this size, so that its progress can be counted: a slow
-# reader of a large answer is not idle.
-_PIECE = 256 * 1024
+# A large send is made in pieces of this size, so that its progress can be counted.
+_PIECE = 64 * 1024
 
 
 class Connection(trio.abc.Stream):
@@ -29,7 +28,8 @@ class Connection(trio.abc.Stream):
             asked for after the peer has gone.  Behind a proxy that tells it (the PROXY
             protocol), the address of the real client.
         bytes_received: on the wire, so far.
-        bytes_sent: on the wire, so far.
+        bytes_sent: handed to the system, so far; of a send that is under way, or was cut short,
+            whole pieces of 64 KiB.
     """
 
     peer: Address
@@ -42,6 +42,10 @@ class Connection(trio.abc.Stream):
     @abstractmethod
     def local(self) -> Address:
         """The address of our end; behind a proxy that tells it, of the end that the client knows."""
+
+    def progress(self) -> object:
+        """Something that differs from before if bytes have moved since."""
+        return self.bytes_received, self.bytes_sent
 
     @abstractmethod
     def abandon(self) -> None:
@@ -79,6 +83,13 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
     def local(self) -> Address:
         """The address of our end; raises OSError once the connection is closed."""
         return self._local if self._local is not None else address_of(self._stream.socket.getsockname())
+
+    def progress(self) -> object:
+        """Something that differs from before if bytes have moved; out of the kernel's buffer, too.
+
+        That can hold megabytes, over which a slow reader takes minutes while no send ends.
+        """
+        return self.bytes_received, self.bytes_sent, _unsent(self._stream.socket)
 
     def introduce(self, peer: Address, local: Address) -> None:
         """Go by the addresses that a proxy has told."""
@@ -145,6 +156,20 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
     def abandon(self) -> None:
         """Close both halves, now."""
         self._stream.socket.close()
+
+
+def _unsent(sock: trio.socket.SocketType) -> int:
+    """How many bytes the kernel holds that the peer has not taken; 0 where it does not tell."""
+    import array  # only servers with an idle_timeout ask
+    import fcntl
+    import termios
+
+    number = array.array("i", [0])
+    try:
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, number)
+    except (OSError, ValueError):  # closed, or of a system that has other ways
+        return 0
+    return number[0]
 
 
 #: What a server calls for each connection; the stream is closed when it returns.

@@ -30,8 +30,8 @@ import os
 import re
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, cast, overload
 
@@ -139,7 +139,8 @@ class _FromFiles(Certificates):
         Raises:
             CertificateError: it names the file and the likely mend.
         """
-        self._context = self._read()
+        with _as_certificate_error():
+            self._context = self._read()
 
     @abstractmethod
     def _read(self) -> ssl.SSLContext: ...
@@ -167,6 +168,7 @@ class CertificateFiles(_FromFiles):
 
     Raises:
         ValueError: a version or a protocol that cannot be one.
+        TypeError: protocols that are no strings.
     """
 
     def __init__(
@@ -212,6 +214,7 @@ class CertificateFolder(_FromFiles):
 
     Raises:
         ValueError: a version or a protocol that cannot be one.
+        TypeError: protocols that are no strings.
     """
 
     def __init__(
@@ -317,23 +320,28 @@ def client_context(
     Raises:
         CertificateError: a file cannot be used; it names the file and the likely mend.
         ValueError: a protocol that cannot be one; a key without a certificate.
+        TypeError: protocols that are no strings.
     """
     if key is not None and cert is None:
         raise ValueError("a key is of no use without its certificate; give cert= too")
     protocols, roots = _protocols(alpn), _absolute(trust_roots)
-    if roots is None:
-        context = ssl.create_default_context()
-    else:
-        try:
-            context = ssl.create_default_context(cadata=_authorities_in(roots))
-        except ssl.SSLError as error:
-            raise _broken_authorities(roots, error) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if protocols:
-        context.set_alpn_protocols(protocols)
-    if cert is not None:
-        _load_pair(context, _absolute(cert), _absolute(key))
+    with _as_certificate_error():
+        context = _verifying(roots)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if protocols:
+            context.set_alpn_protocols(protocols)
+        if cert is not None:
+            _load_pair(context, _absolute(cert), _absolute(key))
     return context
+
+
+def _verifying(roots: str | None) -> ssl.SSLContext:
+    if roots is None:
+        return ssl.create_default_context()
+    try:
+        return ssl.create_default_context(cadata=_authorities_in(roots))
+    except ssl.SSLError as error:
+        raise _broken_authorities(roots, error) from None
 
 
 def verifies(context: ssl.SSLContext) -> bool:
@@ -597,6 +605,21 @@ def _name_of(path: str) -> str:
 
 # ---- files --------------------------------------------------------------------------------------
 
+
+@contextmanager
+def _as_certificate_error() -> Iterator[None]:
+    """Tell as :exc:`CertificateError` what nobody below knew: that a disk is full, a path no path.
+
+    Whoever loads certificates again, and goes on with the old ones on failure, catches only that.
+    """
+    try:
+        yield
+    except CertificateError:
+        raise
+    except (OSError, ValueError) as error:
+        raise CertificateError(f"the certificates cannot be loaded: {error}") from None
+
+
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
@@ -616,9 +639,16 @@ def _load_pair(context: ssl.SSLContext, cert: str, key: str | None = None, chain
     from tempfile import NamedTemporaryFile
 
     # Python takes one file of certificates and nothing else.  They are what everybody may see.
-    with NamedTemporaryFile(suffix=".pem") as joined:
-        joined.write(b"\n".join([*own, *further, b""]))
-        joined.flush()
+    with ExitStack() as stack:
+        try:
+            joined = stack.enter_context(NamedTemporaryFile(suffix=".pem"))
+            joined.write(b"\n".join([*own, *further, b""]))
+            joined.flush()
+        except OSError as error:
+            raise CertificateError(
+                f"cannot join {cert} and {chain} in a temporary file: {error.strerror}; "
+                f"let TMPDIR name a folder to write to, or put all certificates into {cert}"
+            ) from None
         _load(context, joined.name, key or cert, cert)
 
 
@@ -666,13 +696,22 @@ def _form(path: str, content: bytes) -> str:
 def _authorities_in(path: str) -> str:
     """The certificates in a file, or in all files of a folder that hold some."""
     if not os.path.isdir(path):
-        blocks = _certificates_in(path, _content(path, "the authorities"))
+        blocks = _as_text(path, _certificates_in(path, _content(path, "the authorities")))
     else:
-        contents = (_content(file, "an authority") for file in _pem_files(path, "the folder of authorities"))
-        blocks = [block for content in contents for block in _CERTIFICATE.findall(content)]
+        blocks = []
+        for file in _pem_files(path, "the folder of authorities"):
+            blocks += _as_text(file, _CERTIFICATE.findall(_content(file, "an authority")))
         if not blocks:
             raise CertificateError(f"{path} holds no .pem file with a certificate in it")
-    return b"\n".join([*blocks, b""]).decode("ascii", "replace")
+    return "\n".join([*blocks, ""])
+
+
+def _as_text(path: str, blocks: list[bytes]) -> list[str]:
+    if not all(block.isascii() for block in blocks):
+        raise CertificateError(
+            f"{path} holds bytes inside a certificate that are not ASCII; is the file whole?"
+        )
+    return [block.decode() for block in blocks]
 
 
 def _trust(context: ssl.SSLContext, path: str, authorities: str) -> None:
@@ -733,7 +772,11 @@ def _absolute(path: StrPath | None) -> str | None:
 def _protocols(alpn: Sequence[str]) -> tuple[str, ...]:
     if isinstance(alpn, str):
         raise ValueError(f"alpn is a sequence of protocols, like ('h2', 'http/1.1'), not {alpn!r}")
+    if not isinstance(alpn, Sequence):
+        raise TypeError(f"alpn is a sequence of protocols, like ('h2', 'http/1.1'), not {alpn!r}")
     for name in alpn:
+        if not isinstance(name, str):
+            raise TypeError(f"a protocol for alpn is a string, like 'h2', not {name!r}")
         if not (name.isascii() and 0 < len(name) < 256):
             raise ValueError(f"a protocol for alpn has 1 to 255 ASCII characters, unlike {name!r}")
     return tuple(alpn)

@@ -58,13 +58,19 @@ def test_a_million_tries_do_not_overflow() -> None:
         ({"delay": 5, "delay_max": 1}, "swapped"),
         ({"delay": -1}, "delay"),
         ({"delay": math.nan}, "delay"),
+        ({"delay": "1"}, "delay is a number, not '1'"),
+        ({"delay_max": None}, "delay_max is a number, not None"),
+        ({"factor": "2"}, "factor is a number, not '2'"),
+        ({"jitter": None}, "jitter is a number, not None"),
         ({"factor": 0.5}, "factor"),
         ({"factor": math.inf}, "factor"),
         ({"jitter": -1}, "jitter"),
         ({"limit": -1}, "limit"),
+        ({"limit": 1.5}, "limit is a whole number of tries, .*, not 1.5"),
+        ({"limit": "3"}, "limit is a whole number of tries, .*, not '3'"),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused_when_it_is_made(wrong: dict[str, float], word: str) -> None:
+def test_a_policy_that_cannot_be_is_refused_when_it_is_made(wrong: dict[str, object], word: str) -> None:
     """The message names the field."""
     with pytest.raises(ValueError, match=word):
         Retry(**wrong)  # type: ignore[arg-type]

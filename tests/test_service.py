@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 from world import AtStep
 
@@ -819,6 +820,28 @@ async def test_if_one_cannot_be_bound_nothing_is_run_and_everything_released(
         ).main()
     assert paths_of(the_error(caught.value)) == ["root/branch/bad"]  # L18
     assert story == ["a binds", "bad binds", "bad is released", "a is released"]
+
+
+async def test_a_child_stopped_and_started_again_while_others_bind_comes_in_its_turn(
+    autojump_clock: MockClock,
+) -> None:
+    """Nothing runs before everything is bound, whatever is asked meanwhile; and the stop finds all of it."""
+    story: list[str] = []
+    second = Leaf(story, "second")
+
+    class Meddler(Bound):
+        async def privileged_start(self, stack: AsyncExitStack) -> None:
+            await second.stop()
+            nursery.start_soon(second.start)
+            await trio.testing.wait_all_tasks_blocked()
+            assert second.state is State.STOPPED  # L18
+
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(60):
+            async with running(MultiService(Meddler(story, "first"), second, Leaf(story, "third"))):
+                starts = [entry for entry in story if entry.endswith("starts")]
+                assert starts == ["first starts", "second starts", "third starts"]  # L5
+    assert second.state is State.STOPPED
 
 
 async def test_what_is_bound_survives_restarts_and_goes_with_the_service(autojump_clock: MockClock) -> None:

@@ -695,7 +695,7 @@ async def test_a_clock_that_is_a_little_fast_never_makes_a_call_early(autojump_c
     assert all(moment.second == 0 for moment in called)
 
 
-def slots(cron: Cron, start: datetime, number: int) -> list[str]:
+def slots(cron: Cron, start: datetime, number: int, form: str = "%d. %H:%M %Z") -> list[str]:
     """The first slots of *cron* from *start* on, as that zone's clocks show them."""
     found: list[str] = []
     last, now = None, start.timestamp()
@@ -703,7 +703,7 @@ def slots(cron: Cron, start: datetime, number: int) -> list[str]:
         now, skipped = cron.next_slot(last, now)
         assert skipped == 0
         last = now
-        found.append(f"{datetime.fromtimestamp(now, start.tzinfo):%d. %H:%M %Z}")
+        found.append(datetime.fromtimestamp(now, start.tzinfo).strftime(form))
     return found
 
 
@@ -728,6 +728,28 @@ def test_daylight_saving_costs_no_call_and_makes_none_twice(tz: ZoneInfo | None)
     assert slots(hourly, datetime(2026, 3, 29, 1, tzinfo=BERLIN), 2) == spring
     autumn = ["25. 01:30 CEST", "25. 02:30 CEST", "25. 02:30 CET", "25. 03:30 CET"]
     assert slots(hourly, datetime(2026, 10, 25, 1, tzinfo=BERLIN), 4) == autumn
+
+
+@pytest.mark.parametrize("tz", [BERLIN, None], ids=["given", "the machine's"])
+@pytest.mark.usefixtures("in_berlin")
+def test_seconds_change_nothing_about_daylight_saving(tz: ZoneInfo | None) -> None:
+    """With a sixth field a fixed hour comes once in both nights as well, with all of its seconds."""
+    at = "%d. %H:%M:%S %Z"
+    daily, twice = Cron("0 30 2 * * *", tz=tz), Cron("59,15 30 2 * * *", tz=tz)
+    spring, autumn = datetime(2024, 3, 31, tzinfo=BERLIN), datetime(2024, 10, 27, tzinfo=BERLIN)
+    assert slots(daily, spring, 2, at) == ["31. 03:00:00 CEST", "01. 02:30:00 CEST"]
+    assert slots(daily, autumn, 2, at) == ["27. 02:30:00 CEST", "28. 02:30:00 CET"]
+    assert slots(twice, spring, 3, at) == ["31. 03:00:15 CEST", "31. 03:00:59 CEST", "01. 02:30:15 CEST"]
+    assert slots(twice, autumn, 3, at) == ["27. 02:30:15 CEST", "27. 02:30:59 CEST", "28. 02:30:15 CET"]
+
+
+@pytest.mark.parametrize("seconds", ["", "0 "])
+def test_an_hour_whose_minute_begins_with_a_star_is_not_fixed(seconds: str) -> None:
+    """It goes by what the clock shows, as documented: not at all, or in both of the equal hours."""
+    cron = Cron(f"{seconds}*/30 2 * * *", tz=BERLIN)
+    assert slots(cron, datetime(2024, 3, 31, tzinfo=BERLIN), 1) == ["01. 02:00 CEST"]
+    night = ["27. 02:00 CEST", "27. 02:30 CEST", "27. 02:00 CET", "27. 02:30 CET"]
+    assert slots(cron, datetime(2024, 10, 27, tzinfo=BERLIN), 4) == night
 
 
 def test_a_slot_of_the_repeated_hour_is_not_called_when_it_has_passed() -> None:
@@ -780,6 +802,7 @@ def test_by_default_a_cron_goes_by_the_clock_of_the_system() -> None:
     ("expression", "why"),
     [
         ("61 * * * *", "'61 * * * *' is no cron expression: Bad minute; the fields are minute, hour, day"),
+        ("61 * * * * *", "'61 * * * * *' is no cron expression: Bad second"),
         ("* * *", "Wrong number of fields"),
         ("", "Wrong number of fields"),
         ("0 0 LW * */7", "matches no date within fifty years"),
@@ -815,6 +838,14 @@ def test_an_interval_that_is_no_time_is_refused(interval: Any) -> None:
     """The message says what came."""
     with pytest.raises(ValueError, match=r"interval is a finite number of seconds above 0, not "):
         TimerService(interval, print)
+
+
+@pytest.mark.parametrize("interval", [1e-320, 9e-7])
+def test_an_interval_too_small_to_be_meant_is_refused(interval: float) -> None:
+    """The numbers of its slots would overflow, at night."""
+    with pytest.raises(ValueError, match=f"interval is at least a microsecond, not {interval} seconds"):
+        TimerService(interval, print)
+    TimerService(1e-6, print)
 
 
 @pytest.mark.parametrize("interval", ["*/5 * * * *", None, print])
@@ -854,6 +885,42 @@ def test_another_word_for_on_error_is_refused() -> None:
     """The message names the words there are."""
     with pytest.raises(ValueError, match="on_error is 'fail', 'log' or 'stop', not 'ignore'"):
         TimerService(1, print, on_error="ignore")  # type: ignore[arg-type]
+
+
+def _generator() -> Iterator[None]:
+    yield
+
+
+async def _async_generator() -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("fn", [_generator, _async_generator, partial(_generator)])
+def test_a_generator_function_is_refused(fn: Any) -> None:
+    """To call it runs nothing of it."""
+    with pytest.raises(TypeError, match="has a `yield`, so to call it runs nothing of it"):
+        TimerService(60, fn)
+
+
+@pytest.mark.parametrize(
+    ("fn", "said"),
+    [
+        (lambda: _generator(), "which nobody iterates; give a function without `yield`"),
+        (lambda: _async_generator(), "which nobody iterates; give a function without `yield`"),
+        (lambda: Calls.__call__, "an async function that nobody has called; give that itself"),
+    ],
+)
+async def test_a_call_that_runs_nothing_is_no_success(
+    fn: Callable[[], object], said: str, autojump_clock: MockClock
+) -> None:
+    """A lambda hides what is refused otherwise."""
+    timer = TimerService(1, fn, on_error="log")
+    async with living(timer) as (_, events):
+        await trio.sleep(1.5)
+    told = [event for event in events if isinstance(event, CallFailed)]
+    assert [isinstance(event.error, TypeError) for event in told] == [True, True]
+    assert all(said in str(event) for event in told)
+    assert timer.statistics() == TimerStatistics(calls=2, failed=2, skipped=0)
 
 
 def test_a_coroutine_in_place_of_a_function_is_refused() -> None:

@@ -694,6 +694,14 @@ class Branch(Run):
         self._private.discard(child)
         run.begin()
 
+    def start_again(self, child: Service) -> None:
+        """Start a child that was stopped: at once, or in its turn if nothing can be run yet (rule L18)."""
+        if self._binding:
+            waiting = {*self.pending, child}
+            self.pending = deque(each for each in self.service._children() if each in waiting)
+        else:
+            self.launch(child)
+
     def admit(self, child: Service, *, private: bool = False) -> None:
         """Take in a child that was added while the branch runs (rule L9)."""
         self.tree.emit(ServiceAdded(f"{self.path}/{child.name}", trio.current_time()))

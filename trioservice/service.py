@@ -218,7 +218,7 @@ class Service:
         promise = self._promised()
         if run is None:
             if self not in host.pending:
-                host.launch(self)
+                host.start_again(self)
         elif run.stop_asked:
             run.again = True
         await promise.wait()

@@ -28,6 +28,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trioservice import (
     Application,
     CannotConnectError,
+    MultiService,
     Service,
     ServicesFailed,
     ServiceStateError,
@@ -51,6 +52,7 @@ from trioservice.net.endpoints import (
     EndpointError,
     SSLClientEndpoint,
     StreamClientEndpoint,
+    TCPClientEndpoint,
     TLSClientEndpoint,
     UNIXClientEndpoint,
 )
@@ -347,8 +349,14 @@ async def test_with_no_retry_what_the_handler_raises_is_the_services_failure(
 ) -> None:
     """There is nobody else whose failure it could be."""
     world = World([Step(ends=ends)])
-    (error,) = await outcome_of(world.client(retry=None))
+    client = world.client(retry=None)
+    app = Application("app", client, handle_signals=False)
+    events = Events()
+    app.subscribe(events.append)
+    (error,) = await outcome_of(app)
     assert type(error) is (ValueError if ends == "raises" else trio.BrokenResourceError)
+    assert client.statistics().failed == 1
+    assert not events.of(ConnectionFailed), "told once, as the service's"
     assert not world.open
 
 
@@ -579,9 +587,6 @@ async def test_who_waits_for_what_is_never_started_hears_of_that(autojump_clock:
         raise ValueError("no database")
 
     client = World().client()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(client.main)  # a life before this one makes no difference
-        await client.stop()
     app = Application("app", TaskService(fail), client, handle_signals=False)
     told: list[BaseException] = []
 
@@ -650,11 +655,126 @@ async def test_prepare_that_waits_for_its_own_connection_is_told_so(autojump_clo
     assert len(raised) == 2  # L2
 
 
-@pytest.mark.parametrize("number", [0, -1])
+@pytest.mark.parametrize("number", [0, -1, 1.5, "2"])
 async def test_no_failures_at_all_are_no_patience(number: int) -> None:
-    """It would have failed before it began."""
-    with pytest.raises(ValueError, match="max_failures is 1 or more"):
+    """It would have failed before it began; and what is no whole number is never counted to."""
+    with trio.fail_after(LIMIT), pytest.raises(ValueError, match="max_failures is a whole number, 1 or more"):
         await World().client().wait_connected(number)
+
+
+async def stopped_child(app: Application, client: StreamClient) -> None:
+    await client.wait_connected()
+    await client.stop()
+
+
+async def ends_by_itself(app: Application, client: StreamClient) -> None:
+    await client.wait_stopped()
+
+
+@pytest.mark.parametrize(
+    ("script", "retry", "ends", "state"),
+    [
+        ([STAYS], ONE_SECOND, stopped_child, State.STOPPED),
+        ([Step()], None, ends_by_itself, State.FINISHED),
+    ],
+)
+async def test_whoever_comes_when_it_has_ended_hears_so_at_once(
+    script: list[Step],
+    retry: Retry | None,
+    ends: Callable[[Application, StreamClient], Awaitable[None]],
+    state: State,
+    autojump_clock: MockClock,
+) -> None:
+    """Nobody waits for ever for what nobody will start; once started again, it is waited for."""
+    client = World(list(script)).client(retry=retry)
+    app = Application("app", client, handle_signals=False, keep_running=True)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(app.main)
+        await ends(app, client)
+        for patience in (None, 1):
+            with trio.fail_after(LIMIT), pytest.raises(StartInterrupted) as raised:
+                await client.wait_connected(patience)  # L2, row 53
+            assert str(raised.value) == f"app/cli is {state}, so it will not connect; start it again"
+        await client.start()
+        assert await client.wait_connected() is client.connection
+        await app.stop()
+
+
+async def test_whoever_comes_when_it_has_failed_hears_so_at_once(autojump_clock: MockClock) -> None:
+    """Whether it has run, or its files could not be loaded."""
+    failing = World([REFUSED]).client(retry=None)
+    unreadable = StreamClient(f"ssl:{LOCAL}:1:caCertsDir=/none.pem", echo, name="cli")
+    for client in (failing, unreadable):
+        assert len(await outcome_of(client)) == 1
+        with trio.fail_after(LIMIT), pytest.raises(StartInterrupted, match=r"^cli is failed, so"):
+            await client.wait_connected()  # L2
+
+
+async def test_in_a_second_start_of_its_tree_it_is_waited_for(autojump_clock: MockClock) -> None:
+    """What stands before it, at any height, may ask for it before its turn has come."""
+    client = World().client()
+    got: list[Connection] = []
+
+    async def ask() -> None:
+        got.append(await client.wait_connected())
+
+    async def slow(task_status: trio.TaskStatus[object]) -> None:
+        await trio.sleep(1)
+        task_status.started()
+
+    services = (TaskService(ask), TaskService(slow), MultiService(client, name="inner"))
+    app = Application("app", *services, handle_signals=False)
+    for run in (1, 2):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(app.main)
+            await wait_all_tasks_blocked()
+            assert len(got) == run
+            await app.stop()
+        assert client.state is State.STOPPED
+
+
+async def test_whoever_waits_for_a_start_that_is_out_of_time_hears_that(autojump_clock: MockClock) -> None:
+    """Nobody has stopped it: the reason is its own."""
+    client = World([REFUSED] * 99).client(ready_when_connected=True, start_timeout=4.5)
+    told: list[Exception] = []
+
+    async def wait() -> None:
+        try:
+            await client.wait_connected()
+        except ServicesFailed as group:
+            told.extend(group.exceptions)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)  # before the start
+        await wait_all_tasks_blocked()
+        nursery.start_soon(outcome_of, client)
+        await trio.sleep(1)
+        nursery.start_soon(wait)  # during it
+    assert [type(error) for error in told] == [StartTimeoutError] * 2
+
+
+async def test_whoever_waits_while_it_fails_by_a_mistake_hears_that_it_ended() -> None:
+    """Nobody has stopped it."""
+
+    class Unknown(StreamClientEndpoint):
+        kind = "unknown"
+
+        def __post_init__(self) -> None: ...
+
+    told: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await client.wait_connected()
+        except StartInterrupted as error:
+            told.append(str(error))
+
+    client = StreamClient(Unknown(), echo, name="cli")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(outcome_of, client)
+    assert told == ["cli ended before it was connected"]  # L2
 
 
 # ---- prepare
@@ -717,6 +837,86 @@ async def test_a_connection_that_breaks_in_prepare_is_told_as_that(autojump_cloc
         await wait_all_tasks_blocked()
     (failure,) = events.of(ConnectFailed)
     assert str(failure.error) == "the connection to 192.0.2.1:1 broke in prepare: [Errno 104] reset"
+
+
+async def in_a_nursery(stream: Connection) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(decline)
+        nursery.start_soon(decline)
+        await trio.sleep_forever()
+
+
+async def decline() -> None:
+    raise LookupError("wrong server")
+
+
+async def too_slow(stream: Connection) -> None:
+    with trio.fail_after(1):
+        await trio.sleep_forever()
+
+
+async def wrong(stream: Connection) -> None:
+    raise AssertionError
+
+
+def synchronous(stream: Connection) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (in_a_nursery, "LookupError: wrong server"),
+        (too_slow, "TooSlowError"),
+        (wrong, "AssertionError"),
+        (synchronous, "TypeError: prepare gave None, which cannot be awaited; is it an async function?"),
+    ],
+)
+async def test_why_prepare_declined_is_told_by_what_it_raised(
+    prepare: Any, said: str, autojump_clock: MockClock
+) -> None:
+    """What a nursery's group holds, and the type alone where there are no words; the traceback is kept."""
+    async with running(World().client(prepare=prepare)) as (_, events):
+        await trio.sleep(1.5)
+    error = events.of(ConnectFailed)[0].error
+    assert str(error) == f"prepare declined the connection to 192.0.2.1:1: {said}"
+    assert error.__cause__ is not None
+    assert error.__cause__.__traceback__ is not None
+
+
+async def test_a_prepare_that_is_cancelled_and_raises_is_told_and_the_stop_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    """As with a handler's: an error in its cleanup is one event; the stop is no failure."""
+
+    async def stumble() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("while cleaning up")
+
+    async def prepare(stream: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stumble)
+            await trio.sleep_forever()
+
+    world = World([REFUSED])
+    client = world.client(prepare=prepare)
+    async with running(client) as (app, events):
+        await trio.sleep(1.5)
+        await app.stop()
+    told = events.of(ConnectFailed)[1]
+    assert str(told.error).endswith(": ValueError: while cleaning up")  # L17: no Cancelled in it
+    assert (told.tries, told.delay) == (2, None)
+    assert client.state is State.STOPPED
+    assert not world.open
+
+
+async def test_a_handler_that_is_no_async_function_is_told_so(autojump_clock: MockClock) -> None:
+    """Where its result is to be awaited."""
+    client = StreamClient(Scripted(World()), synchronous, retry=None)  # type: ignore[arg-type]
+    (error,) = await outcome_of(client)
+    assert isinstance(error, TypeError)
+    assert str(error) == "the handler gave None, which cannot be awaited; is it an async function?"
 
 
 async def test_a_server_sees_no_connection_that_was_declined() -> None:
@@ -1001,6 +1201,48 @@ async def test_sys_exit_beside_an_error_ends_the_tree_and_the_error_is_told(
     assert failure.error.exceptions == (bug,)  # L16
 
 
+async def test_sys_exit_beside_an_error_in_prepare_ends_the_tree_and_the_error_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    """There too each part of a group goes its own way."""
+
+    async def leave(stream: Connection) -> None:
+        raise BaseExceptionGroup("nursery", [ValueError("a bug"), SystemExit(3)])
+
+    app = Application("app", World().client(prepare=leave), handle_signals=False)
+    events = Events()
+    app.subscribe(events.append)
+    with trio.fail_after(100), pytest.raises(SystemExit):
+        await app.main()  # L17
+    assert [str(event.error).endswith(": ValueError: a bug") for event in events.of(ConnectFailed)] == [True]
+
+
+async def test_with_no_retry_an_error_beside_the_cancellation_is_the_services_failure(
+    autojump_clock: MockClock,
+) -> None:
+    """There is nobody else whose failure it could be."""
+    bug = ValueError("a bug")
+
+    async def handler(stream: Connection) -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            raise BaseExceptionGroup("nursery", [bug, cancelled]) from None
+
+    client = StreamClient(Scripted(World()), handler, retry=None)
+    errors: list[Exception] = []
+
+    async def live() -> None:
+        errors.extend(await outcome_of(client))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(live)
+        await client.wait_connected()
+        await client.stop()
+    assert errors == [bug]
+    assert client.statistics().failed == 1
+
+
 async def test_the_handler_knows_its_service(autojump_clock: MockClock) -> None:
     """Prepare too; what they log carries the path."""
     known: list[object] = []
@@ -1033,6 +1275,69 @@ def test_mistakes_in_the_arguments_are_told_where_they_are_written() -> None:
         TCPClient("localhost", 80, echo, prepare="hello")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"needs the name that the server's certificate is for"):
         StreamClient("unix:/run/x", echo, ssl_context=ssl.create_default_context())
+
+
+@pytest.mark.parametrize("retry", [5, True, False, Retry])
+def test_a_retry_that_is_none_is_refused(retry: Any) -> None:
+    """A number, a flag and the class without its brackets."""
+    with pytest.raises(TypeError, match=r"retry is a Retry, like Retry\(limit=5\), or None to connect once"):
+        TCPClient("localhost", 80, echo, retry=retry)
+
+
+@pytest.mark.parametrize("context", [True, False, "ca.pem"])
+def test_a_context_that_is_none_is_refused(context: Any) -> None:
+    """Neither a flag nor a file is taken for one, and least of all for the default."""
+    with pytest.raises(TypeError, match=r"ssl_context is an ssl.SSLContext, like client_context\(\) makes"):
+        SSLClient("localhost", 443, echo_any, context)
+
+
+def test_a_servers_context_is_refused() -> None:
+    """It could never shake hands, however often it tried."""
+    with pytest.raises(ValueError, match="this ssl_context is a server's; clients want"):
+        StreamClient("tcp:h:80", echo, ssl_context=ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
+
+
+@pytest.mark.parametrize("name", [".example", "shop..example", "x" * 64 + ".example"])
+def test_a_name_that_no_certificate_can_be_for_is_refused(name: str) -> None:
+    """Whichever way it is given."""
+    ways: list[Callable[[], StreamClient]] = [
+        lambda: SSLClient("localhost", 443, echo_any, server_hostname=name),
+        lambda: SSLClient(name, 443, echo_any),
+        lambda: StreamClient(f"tls:{name}", echo),
+        lambda: StreamClient(f"tcp:{name}:80", echo, ssl_context=ssl.create_default_context()),
+    ]
+    for way in ways:
+        with pytest.raises(ValueError, match="cannot be the name that a server's certificate is for"):
+            way()
+
+
+@pytest.mark.parametrize("url", ["tcp://h:80", "ssl://h:443", "tls://h:443"])
+def test_a_url_is_refused_with_the_endpoint_that_was_meant(url: str) -> None:
+    """A host that begins with two slashes would be looked up for ever."""
+    meant = url.replace("//", "").removesuffix(":443" if url.startswith("tls") else "")
+    with pytest.raises(ValueError, match=rf"is no URL; did you mean {meant}\?"):
+        StreamClient(url, echo)
+    with pytest.raises(ValueError, match=r"did you mean tcp:h:80\?"):
+        StreamClient(TLSClientEndpoint("h", endpoint=TCPClientEndpoint("//h", 80)), echo)
+    with pytest.raises(ValueError, match=r"did you mean tcp:h:80\?"):
+        StreamClient("tcp://h:80", echo, ssl_context=ssl.create_default_context())
+
+
+@pytest.mark.parametrize("argument", ["handler", "prepare"])
+def test_a_coroutine_for_a_function_is_one_mistake_and_not_two(argument: str) -> None:
+    """The warning that nobody awaited it, an error in these tests, would hide the mend."""
+    options: dict[str, Any] = {"handler": trio_forever, argument: trio_forever(mock.Mock())}
+    with pytest.raises(TypeError, match=r"write trio_forever where trio_forever\(...\) was meant"):
+        TCPClient("localhost", 80, **options)
+    del options
+    gc.collect()
+
+
+@pytest.mark.parametrize("endpoint", [8080, None, TCPClientEndpoint])
+def test_what_is_no_endpoint_is_refused(endpoint: Any) -> None:
+    """A port alone, nothing, and the class without its brackets."""
+    with pytest.raises(TypeError, match="an endpoint is a text like"):
+        StreamClient(endpoint, echo)
 
 
 def test_the_endpoint_tells_where_it_connects() -> None:
@@ -1286,6 +1591,40 @@ async def test_the_error_says_what_is_wrong_and_how_to_mend_it(tmp_path: Path) -
         sock.bind(str(path))
         assert "it is a socket for datagrams" in str(await reason(f"unix:{path}"))
     assert "cannot connect to /" in str(await reason(f"unix:/{'x' * 200}"))
+
+
+@contextmanager
+def full_unix_queue(path: Path) -> Iterator[socket.socket]:
+    """A server that takes nobody, and has as many waiting as it may."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
+        listener.bind(str(path))
+        listener.listen(0)
+        listener.setblocking(False)
+        waiting.connect(str(path))
+        yield listener
+
+
+async def test_a_unix_server_with_a_full_queue_is_waited_for(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The kernel refuses at once, and wakes nobody when there is room; the client's time is its timeout."""
+    with full_unix_queue(tmp_path / "s") as listener:
+        began = trio.current_time()
+        error = await reason(f"unix:{tmp_path / 's'}:timeout=2")
+        assert trio.current_time() - began == pytest.approx(2)
+        assert error.errno == errno.ETIMEDOUT
+        assert str(error).endswith(
+            "s: no answer within 2 s; the server does not take those who wait already; "
+            "is it too busy, or stuck?"
+        )
+        client = UNIXClient(tmp_path / "s", trio_forever, retry=None)
+        async with running(client):
+            await trio.sleep(0.5)
+            assert client.connection is None
+            listener.accept()[0].close()
+            await trio.sleep(0.03)
+            assert client.connection is not None
+            listener.accept()[0].close()
 
 
 async def test_of_several_addresses_the_most_telling_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import os
+import pickle
 import socket
 import struct
 import sys
@@ -38,7 +40,12 @@ from trioservice.net.datagrams import (
     UNIXDatagramClient,
     UNIXDatagramServer,
 )
-from trioservice.net.endpoints import DatagramClientEndpoint, DatagramServerEndpoint
+from trioservice.net.endpoints import (
+    DatagramClientEndpoint,
+    DatagramServerEndpoint,
+    UDPClientEndpoint,
+    UDPServerEndpoint,
+)
 from trioservice.net.events import DatagramDropped, DatagramFailed, DatagramRejected, Listening
 
 from .support import LIMIT, LOCAL, eventually, running
@@ -175,6 +182,23 @@ def test_a_handler_that_is_none_is_refused_by_servers_and_taken_by_clients() -> 
     assert UDPClient(LOCAL, 9).state is State.STOPPED
 
 
+def test_a_buffer_larger_than_any_datagram_is_refused() -> None:
+    """It would be made anew for each of them."""
+    with pytest.raises(ValueError, match="max_datagram is a number from 1 to 65535, not 65536"):
+        UDPServer(0, echo, max_datagram=65_536)
+    assert UDPServer(0, echo, max_datagram=65_535).max_datagram == 65_535
+
+
+def test_an_endpoint_that_is_none_is_refused_when_the_service_is_made() -> None:
+    """A port alone, nothing, or what is for the other side: the error says what is wanted."""
+    for wrong in (7006, None, UDPClientEndpoint(LOCAL, 9)):
+        with pytest.raises(TypeError, match="endpoint is a text like 'udp:7006', or the description of one"):
+            DatagramServer(wrong, echo)  # type: ignore[arg-type]
+    for wrong in (7006, None, UDPServerEndpoint(9)):
+        with pytest.raises(TypeError, match=r"endpoint is a text like 'udp:example\.com:53', or the descr"):
+            DatagramClient(wrong, echo)  # type: ignore[arg-type]
+
+
 async def test_a_port_that_is_taken_fails_the_start() -> None:
     """A server that cannot be bound is never said to run."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
@@ -249,6 +273,75 @@ async def test_send_takes_any_address_of_a_family_that_it_is_bound_to() -> None:
             await server.send(b"x", "/run/x.sock")
         with pytest.raises(ValueError, match="'localhost' is a name"):
             await server.send(b"x", ("localhost", 9))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (LOCAL,),
+        (LOCAL, 80, 0),
+        (LOCAL, "80"),
+        (LOCAL, 70_000),
+        (LOCAL, 0),
+        (None, 80),
+        [LOCAL, 80],
+        None,
+        b"x",
+        5,
+    ],
+    ids=repr,
+)
+async def test_what_is_no_address_is_refused_in_one_sentence(wrong: Any) -> None:
+    """Before anything is sent, and whatever the system would have said."""
+    server = UDPServer(0, echo, host=LOCAL)
+    async with running(server):
+        with pytest.raises(ValueError, match=r"send\(\) takes an address .* 1 to 65535, not ") as caught:
+            await server.send(b"x", wrong)
+        assert str(caught.value).endswith(repr(wrong))
+
+
+@pytest.mark.parametrize("scope", ["nope0", "77777", "9" * 30])
+async def test_an_interface_that_does_not_exist_is_named(scope: str) -> None:
+    """With those that there are."""
+    server = UDPServer(0, echo, host="::1")
+    async with running(server):
+        with pytest.raises(ValueError, match=f"there is no interface '{scope}' to send by; there are .*lo"):
+            await server.send(b"x", (f"fe80::1%{scope}", 9))
+
+
+async def test_a_server_of_both_families_sends_to_both() -> None:
+    """Its one socket is of IPv6, and takes IPv4 addresses as everybody writes them."""
+    both, only6 = UDPServer(0, echo, host="::", v6_only=False), UDPServer(0, echo, host="::")
+    async with running(both, only6):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind((LOCAL, 0))
+            await both.send(b"hello", other.getsockname())
+            assert await receive(other) == b"hello"
+            with pytest.raises(ValueError, match="it is an address of another family"):
+                await only6.send(b"hello", other.getsockname())
+
+
+async def test_peers_and_events_can_be_copied_and_are_plain_then(tmp_path: Path) -> None:
+    """A subscriber may put them into a queue to another process; what it gets is an address."""
+    peers: list[Any] = []
+
+    async def keep(data: bytes, peer: Address, server: DatagramServer) -> None:
+        peers.append(peer)
+        raise ValueError("told")
+
+    udp, unix = UDPServer(0, keep, host=LOCAL), UNIXDatagramServer(tmp_path / "sock", keep)
+    async with running(udp, unix) as (app, events):
+        local = UNIXDatagramClient(tmp_path / "sock")
+        await app.start_service(local)
+        with plain(udp) as client:
+            client.send(b"x")
+            await eventually(lambda: len(peers) == 1)
+        await local.send(b"x")
+        await eventually(lambda: len(events.of(DatagramFailed)) == 2)
+    for peer, event, kind in zip(peers, events.of(DatagramFailed), (tuple, str), strict=True):
+        for copied in (pickle.loads(pickle.dumps(peer)), copy.deepcopy(peer), copy.deepcopy(event).peer):
+            assert (type(copied), copied) == (kind, peer)
+        assert pickle.loads(pickle.dumps(event)).peer == peer
 
 
 async def test_a_peer_that_another_server_heard_is_reached_by_ones_own_socket() -> None:
@@ -683,6 +776,24 @@ async def test_an_error_of_the_socket_itself_fails_the_server(monkeypatch: pytes
     assert caught.group_contains(OSError, match="no socket")
 
 
+async def test_a_handler_that_is_no_async_function_is_told_as_such() -> None:
+    """The likely mistake, by its name."""
+    heard: list[bytes] = []
+
+    def handler(data: bytes, peer: Address, server: DatagramServer) -> None:
+        heard.append(data)
+
+    server = UDPServer(0, handler, host=LOCAL)  # type: ignore[arg-type]
+    async with running(server) as (_, events):
+        with plain(server) as client:
+            client.send(b"x")
+            await eventually(lambda: events.of(DatagramFailed))
+        (told,) = events.of(DatagramFailed)
+        assert isinstance(told.error, TypeError)
+        assert "the handler gave None, which cannot be awaited; is it an async function?" in str(told)
+        assert (heard, told.by_peer, server.running) == ([b"x"], False, True)  # L16
+
+
 async def test_handlers_know_the_current_service_and_not_each_others_context() -> None:
     """A context variable that one datagram's handler sets is not there for the next."""
     mark: ContextVar[str] = ContextVar("mark", default="none")
@@ -881,6 +992,38 @@ async def test_a_drain_reads_all_that_the_kernel_holds_even_beyond_the_queue(
         assert server.statistics().dropped == 0
 
 
+async def test_a_drain_goes_on_when_the_kernel_has_no_memory_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As hearing does; what has arrived is taken at the next try."""
+    troubles = 3
+    receive_well = DatagramSocket.receive
+
+    async def deaf(self: DatagramSocket) -> None:
+        await trio.sleep_forever()
+
+    def receive_badly(self: DatagramSocket, most: int) -> tuple[bytes, Address]:
+        nonlocal troubles
+        if troubles:
+            troubles -= 1
+            raise OSError(errno.ENOBUFS, "no room")
+        return receive_well(self, most)
+
+    monkeypatch.setattr(DatagramSocket, "wait_readable", deaf)
+    monkeypatch.setattr(DatagramSocket, "receive", receive_badly)
+    inbox = Inbox()
+    server = UDPServer(0, inbox, host=LOCAL)
+    async with running(server):
+        with plain(server) as client:
+            client.send(b"hello")
+            await server.stop()
+        assert inbox.got == [b"hello"]  # L10
+        troubles = 1_000_000  # for ever
+        await server.start()
+        await server.stop()  # L16
+        assert server.state is State.STOPPED
+
+
 async def test_a_drain_that_is_cut_cancels_handlers_and_counts_what_was_left(
     autojump_clock: MockClock,
 ) -> None:
@@ -1058,6 +1201,57 @@ async def test_a_client_of_a_unix_server_that_does_not_read_waits_for_it(tmp_pat
             assert client.statistics().sent == 2000
 
 
+async def test_sends_that_wait_while_their_client_stops_say_so(tmp_path: Path) -> None:
+    """Whichever of them is first in line: it is the service's state, not the socket's."""
+    said: list[str] = []
+
+    async def send() -> None:
+        try:
+            await client.send(b"x")
+        except ServiceStateError as error:
+            said.append(str(error))
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "sock"))
+        client = UNIXDatagramClient(tmp_path / "sock", name="client")
+        async with running(client), trio.open_nursery() as nursery:
+            for _ in range(2000):
+                nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked()
+            waiting = 2000 - client.statistics().sent
+            assert waiting > 2
+            await client.stop()
+        assert said == ["'app/client' was stopped while this datagram waited, so it is not sent"] * waiting
+
+
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EAGAIN])
+async def test_sends_that_wait_while_their_server_is_removed_say_so(
+    number: int, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Also where they wait for the system, and try again with a socket that is closed."""
+    said: list[str] = []
+
+    def full(self: DatagramSocket, data: bytes, to: Any) -> int:
+        raise OSError(errno.EBADF if self.is_closed else number, "no")
+
+    async def send() -> None:
+        try:
+            await server.send(b"x", (LOCAL, 9))
+        except ServiceStateError as error:
+            said.append(str(error))
+
+    monkeypatch.setattr(DatagramSocket, "send", full)
+    server = UDPServer(0, echo, host=LOCAL, name="server")
+    async with running(server) as (app, _), trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        nursery.start_soon(send)
+        await trio.sleep(0.1)
+        await app.remove_service(server)
+    assert [text.partition(" was ")[2] for text in said] == [
+        "stopped while this datagram waited, so it is not sent"
+    ] * 2
+
+
 async def test_a_broadcast_has_to_be_allowed() -> None:
     """The system forbids it without the option, and the error names that."""
     plain_one, loud = UDPServer(0, echo, host=LOCAL), UDPServer(0, echo, host=LOCAL, broadcast=True)
@@ -1142,6 +1336,41 @@ async def test_a_unix_client_survives_its_server(tmp_path: Path) -> None:
         assert client.running  # L16
 
 
+async def test_answers_of_a_server_that_has_gone_are_heard_before_the_next_one_is_asked(
+    tmp_path: Path,
+) -> None:
+    """They had arrived; the kernel would empty our queue when it finds the old server gone."""
+    mark: ContextVar[str] = ContextVar("mark", default="none")
+    seen: list[tuple[bytes, str, object]] = []
+
+    async def handler(data: bytes, peer: Address, client: DatagramService) -> None:
+        seen.append((data, mark.get(), current_service()))
+
+    path, own = tmp_path / "sock", tmp_path / "own"
+    client = UNIXDatagramClient(path, handler, bind_path=own, queue_size=10)
+
+    def serve() -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(str(path))
+        return sock
+
+    with serve() as first:
+        async with running(client):
+            for number in range(5):
+                first.sendto(b"%d" % number, str(own))
+            first.close()
+            os.unlink(path)
+            with serve() as second:
+                mark.set("the sender's")
+                await client.send(b"hello")
+                assert await receive(second) == b"hello"
+                second.sendto(b"new", str(own))
+                await eventually(lambda: len(seen) == 6)
+            assert [data for data, _, _ in seen] == [b"0", b"1", b"2", b"3", b"4", b"new"]
+            assert {(mark, service) for _, mark, service in seen} == {("none", client)}  # L20
+            assert client.statistics().received == 6
+
+
 async def test_a_unix_client_hears_its_server_only(tmp_path: Path) -> None:
     """Others are refused by the kernel, and what they sent while it had no server is thrown away."""
     inbox, path, own = Inbox(), tmp_path / "sock", tmp_path / "own"
@@ -1210,8 +1439,12 @@ async def test_a_client_without_a_handler_counts_what_comes_and_forgets_it() -> 
     [
         ("no-such-host.invalid", {}, "cannot reach no-such-host.invalid:9: .*is the host spelt right"),
         ("a" * 70 + ".example", {}, "is the host spelt right"),
-        (LOCAL, {"bind_address": "192.0.2.77"}, "cannot reach 127.0.0.1:9: Cannot assign requested address"),
-        (LOCAL, {"bind_address": "::1"}, "cannot reach 127.0.0.1:9: "),
+        (
+            LOCAL,
+            {"bind_address": "192.0.2.77"},
+            r"9 from 192.0.2.77 \(bind_address\): Cannot assign requested address",
+        ),
+        (LOCAL, {"bind_address": "::1"}, r"cannot reach 127.0.0.1:9 from ::1 \(bind_address\): "),
         ("127.255.255.255", {}, "cannot reach 127.255.255.255:9: Permission denied"),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import sys
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -105,6 +106,34 @@ def test_other_mistakes_are_refused_when_the_server_is_made() -> None:
     for ttl in (-1, 256, "1"):
         with pytest.raises(ValueError, match="ttl is a number from 0 to 255"):
             MulticastServer(0, Inbox(), ttl=ttl)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"groups": None}, "groups is a list of groups, not None"),
+        ({"groups": [IPv4Address(GROUP)]}, r"a group is an address such as .* not IPv4Address\("),
+        ({"groups": [GROUP.encode()]}, "a group is an address such as .* not b'239"),
+        ({"groups": [(GROUP, "lo", 1)]}, "a group is an address such as .* not \\('239"),
+        ({"groups": [(GROUP, 1.5)]}, "a group is an address such as .* not \\('239"),
+        ({"interface": 1.5}, "an interface is its name, its index, or an address .* not 1.5"),
+        ({"loopback": "no"}, "loopback is True or False, not 'no'"),
+    ],
+)
+def test_other_kinds_of_things_are_refused_when_the_server_is_made(
+    options: dict[str, Any], said: str
+) -> None:
+    """In one sentence each."""
+    with pytest.raises(TypeError, match=said):
+        MulticastServer(0, Inbox(), **options)
+
+
+def test_a_group_with_a_scope_is_a_group_on_that_interface() -> None:
+    """It is joined there and not wherever the routing leads; two interfaces contradict each other."""
+    server = MulticastServer(0, Inbox(), groups=["ff02::4242%lo", "ff02::4242%7", ("ff02::4243", "lo")])
+    assert server.groups == (("ff02::4242", "lo"), ("ff02::4242", 7), ("ff02::4243", "lo"))
+    with pytest.raises(ValueError, match="'ff02::4242%lo' names an interface, and 'eth0' is another"):
+        MulticastServer(0, Inbox(), groups=[("ff02::4242%lo", "eth0")])
 
 
 async def test_an_interface_that_does_not_exist_fails_the_start_and_names_those_there_are() -> None:
@@ -308,6 +337,39 @@ def _memberships() -> set[str]:
     with open("/proc/net/igmp") as table:
         words = (line.split()[0] for line in table if line.startswith("\t\t\t\t"))
         return {socket.inet_ntoa(struct.pack("=I", int(word, 16))) for word in words}
+
+
+async def test_to_join_or_leave_while_it_stops_is_refused_in_words() -> None:
+    """Whoever comes first."""
+    said: list[str] = []
+
+    async def try_to(verb: Any) -> None:
+        try:
+            await verb(GROUP)
+        except ServiceStateError as error:
+            said.append(str(error).partition(", so")[0])
+
+    server = MulticastServer(0, Inbox(), interface="lo", host=LOCAL, name="srv")
+    async with running(server):
+        for verb in (server.join, server.leave):
+            await server.join(GROUP)
+            coroutine = try_to(verb)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stopped_within_the_checkpoint, coroutine, server)
+            await server.start()
+    assert said == ["'app/srv' does not run"] * 2
+
+
+async def _stopped_within_the_checkpoint(coroutine: Any, server: MulticastServer) -> None:
+    """Let *coroutine* come to its checkpoint, and go on when the server has stopped."""
+    stopping = MulticastServer.stop
+
+    async def checkpoint() -> None:
+        await stopping(server)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multicast.trio.lowlevel, "checkpoint", checkpoint)
+        await coroutine
 
 
 async def test_a_group_of_a_family_without_a_socket_cannot_be_joined() -> None:

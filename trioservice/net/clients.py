@@ -161,16 +161,18 @@ class StreamClient(Service):
             _check_function("prepare", prepare)
         if not (retry is None or isinstance(retry, Retry)):
             raise TypeError(f"retry is a Retry, like Retry(limit=5), or None to connect once, not {retry!r}")
-        if ssl_context is not None:
-            check_context(ssl_context)
         self.endpoint = endpoint if isinstance(endpoint, StreamClientEndpoint) else client_endpoint(endpoint)
         self.retry = retry
         self.ready_when_connected = ready_when_connected
         self._handler = handler
         self._prepare = prepare
         self._ssl_context = ssl_context
-        self._target = self.endpoint if ssl_context is None else with_tls(self.endpoint)
-        check_endpoint(self._target)
+        check_endpoint(self.endpoint)
+        self._target = self.endpoint
+        if ssl_context is not None:
+            check_context(ssl_context)
+            self._target = with_tls(self.endpoint)
+            check_endpoint(self._target)
         self._context: SSLContext | None = None
         self._waiters: list[_Waiter] = []
         self._alive = False

@@ -214,7 +214,7 @@ def _check_name(name: str) -> None:
     except UnicodeError:  # its own words differ from Python to Python
         raise ValueError(
             f"{name!r} cannot be the name that a server's certificate is for; "
-            "between its dots a name has 1 to 63 characters"
+            "is it spelt right? Between its dots a name has 1 to 63 characters"
         ) from None
 
 

@@ -57,7 +57,7 @@ class InternetSender(tuple[str, int]):
     socket: DatagramSocket
     to: Destination
 
-    def __reduce__(self) -> tuple[type[tuple[str, int]], tuple[tuple[str, int]]]:
+    def __reduce__(self) -> tuple[type[tuple[object, ...]], tuple[tuple[object, ...]]]:
         return tuple, (tuple(self),)
 
 
@@ -227,7 +227,7 @@ def _is_dual(sock: socket.socket) -> bool:
     """Whether it is an IPv6 socket that reaches IPv4 as well."""
     if sock.family != socket.AF_INET6 or sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
         return False
-    return sock.getsockname()[0] == "::"
+    return bool(sock.getsockname()[0] == "::")
 
 
 def _host_and_port(peer: object) -> tuple[str, int]:

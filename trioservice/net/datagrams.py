@@ -157,7 +157,8 @@ class DatagramService(Service):
         max_handlers: so many handlers may be at work at once.  With 1, datagrams are handled strictly one
             after another.
         queue_size: so many datagrams may wait for a handler; when they are that many, the newest are dropped.
-        max_datagram: in bytes, at most 65,535; longer ones are dropped, as what could be kept of them is less than was sent.
+        max_datagram: in bytes, at most 65,535; longer ones are dropped, as what could be kept of them is
+            less than was sent.
         name: as for :class:`~trioservice.service.Service`, like the other options.
         start_timeout: seconds within which it must be ready.
         drain_timeout: seconds that datagrams which have arrived are given when it is stopped.
@@ -226,14 +227,17 @@ class DatagramService(Service):
 
     async def run(self, task_status: trio.TaskStatus[tuple[Address, ...]]) -> None:
         """Hear and handle until drained or cancelled; return when the last handler has."""
+        self._context = contextvars.copy_context()
         try:
             async with trio.open_nursery() as self._nursery:
-                with trio.CancelScope() as self._hearing:
-                    async with trio.open_nursery() as ears:
-                        for sock in self._sockets:
-                            ears.start_soon(self._hear, sock)
-                        task_status.started(self.addresses)
-                self._ending = True
+                try:
+                    with trio.CancelScope() as self._hearing:
+                        async with trio.open_nursery() as ears:
+                            for sock in self._sockets:
+                                ears.start_soon(self._hear, sock)
+                            task_status.started(self.addresses)
+                finally:
+                    self._ending = True
                 for sock in self._sockets:
                     self._take_the_rest(sock)
                 if self._queue:
@@ -289,11 +293,12 @@ class DatagramService(Service):
             try:
                 # More than the kernel can hold has come since, so a peer that does not stop is no
                 # reason to go on.
-                return self._take(sock, sock.capacity)
+                self._take(sock, sock.capacity)
             except OSError as error:  # as when hearing, but nobody waits for the kernel's memory now
                 if error.errno not in _NO_ROOM:
                     raise
-        return None
+            else:
+                return
 
     def _admit(self, data: bytes, peer: Address) -> None:
         """Queue a datagram, or drop it."""
@@ -399,9 +404,8 @@ class DatagramService(Service):
             self._steps = _BATCH
             await trio.lowlevel.checkpoint()
         for attempt in itertools.count():
-            if sock.forgets and (room := self.queue_size - len(self._queue)):
-                with suppress(OSError):  # those that matter are told to the task that hears
-                    self._take(sock, room)
+            if sock.forgets and not self._ending:
+                self._take_what_may_be_forgotten(sock)
             try:
                 self._bytes_sent += sock.send(data, to)
             except OSError as error:
@@ -413,10 +417,15 @@ class DatagramService(Service):
                 self._sent += 1
                 return
 
+    def _take_what_may_be_forgotten(self, sock: DatagramSocket) -> None:
+        """Take as much as there is room for; where there is none, it would be dropped by us."""
+        with suppress(OSError):  # those that matter are told to the task that hears
+            self._take(sock, self.queue_size - len(self._queue))
+        if self._queue:
+            self._context.run(self._call_worker)  # a worker has nothing of the sender's context
+
     def _not_sent(self) -> ServiceStateError:
-        return ServiceStateError(
-            f"{self.path!r} was stopped while this datagram waited, so it is not sent; start it again before"
-        )
+        return ServiceStateError(f"{self.path!r} was stopped while this datagram waited, so it is not sent")
 
     async def _overcome(
         self,

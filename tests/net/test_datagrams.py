@@ -312,13 +312,15 @@ async def test_an_interface_that_does_not_exist_is_named(scope: str) -> None:
 async def test_a_server_of_both_families_sends_to_both() -> None:
     """Its one socket is of IPv6, and takes IPv4 addresses as everybody writes them."""
     both, only6 = UDPServer(0, echo, host="::", v6_only=False), UDPServer(0, echo, host="::")
-    async with running(both, only6):
+    local6 = UDPServer(0, echo, host="::1", v6_only=False)
+    async with running(both, only6, local6):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
             other.bind((LOCAL, 0))
             await both.send(b"hello", other.getsockname())
             assert await receive(other) == b"hello"
-            with pytest.raises(ValueError, match="it is an address of another family"):
-                await only6.send(b"hello", other.getsockname())
+            for server in (only6, local6):
+                with pytest.raises(ValueError, match="it is an address of another family"):
+                    await server.send(b"hello", other.getsockname())
 
 
 async def test_peers_and_events_can_be_copied_and_are_plain_then(tmp_path: Path) -> None:
@@ -1364,11 +1366,34 @@ async def test_answers_of_a_server_that_has_gone_are_heard_before_the_next_one_i
                 mark.set("the sender's")
                 await client.send(b"hello")
                 assert await receive(second) == b"hello"
+                await eventually(lambda: len(seen) == 5)
                 second.sendto(b"new", str(own))
                 await eventually(lambda: len(seen) == 6)
             assert [data for data, _, _ in seen] == [b"0", b"1", b"2", b"3", b"4", b"new"]
             assert {(mark, service) for _, mark, service in seen} == {("none", client)}  # L20
             assert client.statistics().received == 6
+
+
+async def test_a_unix_client_that_sends_while_it_is_drained_takes_nothing_more(tmp_path: Path) -> None:
+    """To look before it sends is hearing, too, and that is over."""
+    finish = trio.Event()
+
+    async def wait(data: bytes, peer: Address, client: DatagramService) -> None:
+        await finish.wait()
+
+    path, own = tmp_path / "sock", tmp_path / "own"
+    client = UNIXDatagramClient(path, wait, bind_path=own)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(path))
+        async with running(client), trio.open_nursery() as nursery:
+            server.sendto(b"first", str(own))
+            await eventually(lambda: client.statistics().active == 1)
+            nursery.start_soon(client.stop)
+            await trio.testing.wait_all_tasks_blocked()
+            server.sendto(b"late", str(own))
+            await client.send(b"bye")
+            assert client.statistics().received == 1  # L10
+            finish.set()
 
 
 async def test_a_unix_client_hears_its_server_only(tmp_path: Path) -> None:

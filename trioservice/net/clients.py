@@ -21,7 +21,6 @@ There is one client, :class:`StreamClient`, for every endpoint; :class:`TCPClien
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import random
@@ -64,6 +63,7 @@ from .endpoints import (
     client_endpoint,
 )
 from .events import Connected, ConnectFailed, ConnectionFailed, Disconnected, Unverified
+from .handlers import awaitable, require_function
 from .streams import Connection, SocketStream, StreamHandler
 from .tls import TLSStream, verifies
 
@@ -156,9 +156,9 @@ class StreamClient(Service):
         stop_timeout: float = 5.0,
     ) -> None:
         super().__init__(name=name, start_timeout=start_timeout, stop_timeout=stop_timeout)
-        _check_function("handler", handler)
+        require_function("handler", handler)
         if prepare is not None:
-            _check_function("prepare", prepare)
+            require_function("prepare", prepare)
         if not (retry is None or isinstance(retry, Retry)):
             raise TypeError(f"retry is a Retry, like Retry(limit=5), or None to connect once, not {retry!r}")
         self.endpoint = endpoint if isinstance(endpoint, StreamClientEndpoint) else client_endpoint(endpoint)
@@ -360,7 +360,7 @@ class StreamClient(Service):
         """What comes before the handler's turn; why it will not have one."""
         try:
             if self._prepare is not None:
-                await _awaitable("prepare", self._prepare(stream))
+                await awaitable("prepare", self._prepare(stream))
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt has failed
             return rejected(stream, error)
         except BaseExceptionGroup as group:
@@ -423,7 +423,7 @@ class StreamClient(Service):
                 raise others from None
 
     async def _talk(self, stream: Connection) -> None:
-        await _awaitable("the handler", self._handler(stream))
+        await awaitable("the handler", self._handler(stream))
         with trio.move_on_after(_GOODBYE):
             await stream.aclose()
 
@@ -531,22 +531,6 @@ class SSLClient(StreamClient):
             host, port, hostname=server_hostname, timeout=timeout, bind_address=bind_address
         )
         super().__init__(endpoint, handler, ssl_context=ssl_context, **options)
-
-
-def _check_function(argument: str, given: object) -> None:
-    if callable(given):
-        return
-    mend = ""
-    if inspect.iscoroutine(given):
-        given.close()  # nobody will await it, and it should not complain of that as well
-        mend = f"; write {given.__name__} where {given.__name__}(...) was meant"
-    raise TypeError(f"{argument} is an async function that takes a stream, not {given!r}{mend}")
-
-
-def _awaitable(whose: str, result: Awaitable[object]) -> Awaitable[object]:
-    if not inspect.isawaitable(result):
-        raise TypeError(f"{whose} gave {result!r}, which cannot be awaited; is it an async function?")
-    return result
 
 
 class _Waiter:

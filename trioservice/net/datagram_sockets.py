@@ -225,9 +225,8 @@ def _peer(sockaddr: Any) -> InternetSender | UNIXSender:
 
 def _is_dual(sock: socket.socket) -> bool:
     """Whether it is an IPv6 socket that reaches IPv4 as well."""
-    if sock.family != socket.AF_INET6 or sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-        return False
-    return bool(sock.getsockname()[0] == "::")
+    # Bound to an address of IPv6 it is of IPv6 only, and the system says so.
+    return sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
 def _host_and_port(peer: object) -> tuple[str, int]:

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import contextvars
 import errno
-import inspect
 import itertools
 import math
 import os
@@ -62,6 +61,7 @@ from .endpoints import (
     datagram_server_endpoint,
 )
 from .events import DatagramDropped, DatagramFailed, DatagramRejected, Listening, Throttle
+from .handlers import awaitable, require_function
 
 __all__ = [
     "DatagramClient",
@@ -183,8 +183,8 @@ class DatagramService(Service):
         super().__init__(
             name=name, start_timeout=start_timeout, drain_timeout=drain_timeout, stop_timeout=stop_timeout
         )
-        if handler is not None and not callable(handler):
-            raise TypeError(f"handler is an async function of data, peer and service, not {handler!r}")
+        if handler is not None:
+            require_function("handler", handler, "data, peer and service")
         self.max_handlers = _limit("max_handlers", max_handlers)
         self.queue_size = _limit("queue_size", queue_size)
         self.max_datagram = _limit("max_datagram", max_datagram, _LARGEST)
@@ -374,7 +374,7 @@ class DatagramService(Service):
         self._steps -= 1
         self._active += 1
         try:
-            await _awaitable(self._handler(data, peer, self))  # type: ignore[misc]
+            await awaitable("the handler", self._handler(data, peer, self))  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this datagram only
             self._tell_failure(peer, error)
         except BaseExceptionGroup as group:
@@ -486,12 +486,6 @@ def _differs(context: contextvars.Context) -> bool:
     """Whether a context variable has another value now than in *context*."""
     now = contextvars.copy_context()
     return len(now) != len(context) or any(now.get(variable) is not context[variable] for variable in context)
-
-
-def _awaitable(result: Awaitable[object]) -> Awaitable[object]:
-    if not inspect.isawaitable(result):
-        raise TypeError(f"the handler gave {result!r}, which cannot be awaited; is it an async function?")
-    return result
 
 
 def _is_networks(error: BaseException) -> bool:

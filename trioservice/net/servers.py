@@ -22,7 +22,6 @@ There is one server, :class:`StreamServer`, for every endpoint; :class:`TCPServe
 from __future__ import annotations
 
 import errno
-import inspect
 import math
 import os
 import sys
@@ -60,6 +59,7 @@ from .events import (
     Listening,
     Throttle,
 )
+from .handlers import awaitable, require_function
 from .introductions import Introduction, Unwelcome
 from .listeners import Listener, bind
 from .proxy_protocol import ProxyProtocolError
@@ -196,8 +196,7 @@ class StreamServer(Service):
         super().__init__(
             name=name, start_timeout=start_timeout, drain_timeout=drain_timeout, stop_timeout=stop_timeout
         )
-        if not callable(handler):
-            raise TypeError(f"handler is an async function that takes a stream, not {handler!r}")
+        require_function("handler", handler)
         if isinstance(endpoint, str):
             endpoint = server_endpoint(endpoint)
         if not isinstance(endpoint, StreamServerEndpoint):
@@ -445,7 +444,7 @@ class StreamServer(Service):
         """The handler's turn."""
         try:
             with self._unless_idle(connection, served):
-                await _awaitable(self._handler(connection))
+                await awaitable("the handler", self._handler(connection))
                 if isinstance(connection, TLSStream):
                     await self._say_goodbye(connection)
         except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this connection only
@@ -626,12 +625,6 @@ def _whose(peer: Address) -> object:
         return peer.uid
     # IPv4 by way of an IPv6 socket is the same host.
     return peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else peer
-
-
-def _awaitable(result: Awaitable[object]) -> Awaitable[object]:
-    if not inspect.isawaitable(result):
-        raise TypeError(f"the handler gave {result!r}, which cannot be awaited; is it an async function?")
-    return result
 
 
 def _queue_at(listener: Listener) -> Iterator[Connection]:

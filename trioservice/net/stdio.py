@@ -83,6 +83,8 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
         self.peer = ADDRESS
         self.bytes_received = 0
         self.bytes_sent = 0
+        self._sending, self._receiving = _OneAtATime("sends"), _OneAtATime("receives")
+        self._closed = False
         with ExitStack() as undo:
             # An end puts back, when it is closed, what it found.  Where both are the same open file,
             # the first has found what was there before us, and the stack closes it last.
@@ -98,7 +100,7 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of *data*; raises :exc:`trio.BrokenResourceError` if nobody reads it any more."""
         try:
-            with memoryview(data) as whole, whole.cast("B") as pieces:
+            with self._sending, memoryview(data) as whole, whole.cast("B") as pieces:
                 for start in range(0, max(len(pieces), 1), _PIECE):
                     with pieces[start : start + _PIECE] as piece:
                         await self._out.send_all(piece)
@@ -109,14 +111,18 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until :meth:`send_all` could take some data."""
         try:
-            await self._out.wait_send_all_might_not_block()
+            with self._sending:
+                await self._out.wait_send_all_might_not_block()
         except trio.BrokenResourceError as error:
             self._broke(error)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """The next bytes, at least one; ``b""`` at the end of standard input."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be >= 1")
         try:
-            data = await self._in.receive_some(max_bytes)
+            with self._receiving:
+                data = await self._in.receive_some(max_bytes)
         except trio.BrokenResourceError as error:
             self._broke(error)
         self.bytes_received += len(data)
@@ -124,6 +130,13 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """End our half, so that whoever reads standard output sees its end."""
+        with self._sending:
+            if self._closed:
+                raise trio.ClosedResourceError("this stream was closed")
+            self._end_output()
+            await trio.lowlevel.checkpoint()
+
+    def _end_output(self) -> None:
         self._out.close()
         if stat.S_ISSOCK(os.fstat(_STDOUT).st_mode):
             with suppress(OSError), socket.socket(fileno=os.dup(_STDOUT)) as sock:  # gone already
@@ -133,7 +146,6 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, _STDOUT)
             os.close(nowhere)
-        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """Let go of standard input and output, as they were."""
@@ -142,7 +154,24 @@ class StdioStream(Connection, trio.abc.HalfCloseableStream):
 
     def abandon(self) -> None:
         """Let go of them, now."""
+        self._closed = True
         self._undo.close()
+
+
+class _OneAtATime:
+    """Two tasks that send at once would mix their bytes, so the second is told (trio's rule for streams)."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._busy = False
+
+    def __enter__(self) -> None:
+        if self._busy:
+            raise trio.BusyResourceError(f"another task {self._what} already")
+        self._busy = True
+
+    def __exit__(self, *_: object) -> None:
+        self._busy = False
 
 
 # ---- the two ends -----------------------------------------------------------------------------

@@ -255,7 +255,7 @@ class TimerStatistics:
 
     calls: int  #: calls begun
     failed: int  #: calls that raised
-    skipped: int  #: slots that were missed: they passed during a call, or as the clock was set forward
+    skipped: int  #: slots that passed unused, during a call or as the clock was set forward
 
 
 class TimerService(Service):

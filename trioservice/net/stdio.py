@@ -8,7 +8,7 @@ Standard input and output belong to the process, not to us, and the open files b
 others as well: to standard error after ``2>&1``, at a terminal and under inetd, and maybe to our
 parent.  Not to block is a mode of the open file, and a log whose file does not block loses lines.
 So we leave the mode alone: a socket is told with each call not to wait, and a pipe or a terminal
-is opened once more, for us.  Where that cannot be (see :func:`_opened_again`), the mode is
+is opened once more, for us.  Where that cannot be (see ``_opened_again``), the mode is
 changed while we serve, and put back at the end.
 """
 

@@ -780,6 +780,13 @@ async def test_an_interrupt_in_a_child_stops_the_tree_and_comes_out_bare(
     assert [paths_of(error) for error in caught.value.__context__.exceptions] == [["root/bad_at_stopping"]]
 
 
+@pytest.mark.parametrize("name", ["start_timeout", "drain_timeout", "stop_timeout"])
+def test_a_timeout_that_is_no_number_is_told_in_words(name: str) -> None:
+    """A setting that was read as text is a common slip."""
+    with pytest.raises(ValueError, match=f"{name} is a number of seconds .*, not '5'"):
+        Service(**{name: "5"})  # type: ignore[arg-type]
+
+
 # ---- L18: binding
 
 

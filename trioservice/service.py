@@ -718,7 +718,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _seconds(option: str, value: float, *, zero: bool = False) -> float:
-    if not (value > 0 or (zero and value == 0)):
+    if not isinstance(value, int | float) or not (value > 0 or (zero and value == 0)):
         raise ValueError(
             f"{option} is a number of seconds {'from' if zero else 'above'} 0, or None, not {value!r}"
         )

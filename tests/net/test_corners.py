@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import array
 import errno
 import socket
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -12,11 +14,15 @@ import trio.testing
 from trio.testing import MockClock
 
 from trioservice import TCPServer
-from trioservice.net.events import AcceptDelayed, ConnectionTimedOut
+from trioservice.net.events import AcceptDelayed, ConnectionRejected, ConnectionTimedOut
 from trioservice.net.listeners import SocketListener
+from trioservice.net.servers import UNIXServer
 from trioservice.net.streams import SocketStream
 
-from .support import LIMIT, LOCAL, ask, connect, echo, eventually, running
+from .support import LIMIT, LOCAL, ask, connect, echo, ended, eventually, running, who
+from .test_introductions import told_v1
+from .test_streams import tcp_pair
+from .test_unix_servers import client_of
 
 
 @pytest.mark.parametrize("number", [errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
@@ -102,16 +108,6 @@ async def test_at_the_limit_the_acceptor_sleeps() -> None:
 
 # ---- introductions.py, streams.py
 
-from pathlib import Path  # noqa: E402
-
-from trioservice.net.events import ConnectionRejected  # noqa: E402
-from trioservice.net.servers import UNIXServer  # noqa: E402
-
-from .support import ended, who  # noqa: E402
-from .test_introductions import told_v1  # noqa: E402
-from .test_streams import tcp_pair  # noqa: E402
-from .test_unix_servers import client_of  # noqa: E402
-
 
 async def test_one_user_is_one_peer_by_whatever_socket_he_comes(tmp_path: Path) -> None:
     """A share belongs to a user, not to a process or a path."""
@@ -169,8 +165,6 @@ async def test_what_was_read_ahead_is_given_in_any_pieces_and_not_after_the_clos
 
 
 # ---- binding.py, listeners.py
-
-import array  # noqa: E402
 
 
 async def test_what_is_no_bytes_is_sent_whole() -> None:

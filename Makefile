@@ -20,7 +20,7 @@ heading = @printf '\n=== %s ===\n' '$(1)'
 # The steps of `make check` are told apart by their headings, which needs them to come one after another.
 .NOTPARALLEL:
 .PHONY: help run test check format format-check lint types floors docs coverage test-trio-typing explore mutants \
-	bench lock clean
+	bench bench-quick lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,9 +90,14 @@ mutants: $(VENV)/.test ## break the code on purpose and see that the tests notic
 	$(call heading,Mutants)
 	@$(VENV)/bin/python tests/mutants.py
 
-bench: $(BENCH)/.bench ## measure us beside our peers
+# It takes a compiler (cc) and Linux.  `-m benchmarks --help` tells how to measure a part.
+bench: $(BENCH)/.bench ## measure us beside our peers (half an hour), into benchmarks/RESULTS.md
 	$(call heading,Benchmarks)
-	@$(BENCH)/bin/python -m benchmarks
+	@$(BENCH)/bin/python -m benchmarks --write
+
+bench-quick: $(BENCH)/.bench ## measure what says most, in less than two minutes
+	$(call heading,Benchmarks that say most)
+	@$(BENCH)/bin/python -m benchmarks --quick
 
 # Each lock takes the versions of the one before it, so all environments agree; hence the order.
 lock: $(LOCK)/.lock ## compile requirements/*.txt anew, with the newest versions

@@ -6,16 +6,20 @@ Each test names all offenders at once, and says what to do instead.
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from trioservice.cli import main
 
 HOUSE = Path(__file__).parents[1]
 SOURCES = sorted((HOUSE / "trioservice").rglob("*.py"))
@@ -40,6 +44,7 @@ EXTRAS = {"timers.py": "cronsim"}
 
 # Every shield keeps trio's cancellation from somebody, so each has a reason that can be disputed.
 SHIELDS = {
+    "net/polls.py Poll.__init__": "whoever is cancelled may have last words to wait for; open_poll ends it after them",
     "run.py Tree._close": "what was bound is released even when cancelled; bounded by stop_timeout",
     "run.py Root._wait_for_news": "a cancellation that was heard once need not be heard again",
     "run.py Root._sheltered": "the one door to the tree: conductors are asked, never cancelled (L6)",
@@ -218,14 +223,12 @@ def _is_private(part: str) -> bool:
     return part.startswith("_") and not part.startswith("__")
 
 
-def test_importing_trioservice_is_cheap_and_quiet() -> None:
+def test_importing_trioservice_is_quiet() -> None:
     script = """if True:
         import logging, signal, sys, threading
         import trio
-        before = set(sys.modules)
         hooks = sys.excepthook, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        import trioservice
-        print(*sorted({"argparse", "asyncio", "cronsim", "pytest"} & (set(sys.modules) - before)))
+        from trioservice import *
         assert hooks == (sys.excepthook, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
         assert not logging.getLogger("trioservice").handlers and not logging.getLogger().handlers
         assert threading.active_count() == 1
@@ -234,9 +237,98 @@ def test_importing_trioservice_is_cheap_and_quiet() -> None:
     assert result.returncode == 0, (
         f"importing trioservice installs something, use main for that (L20): {result.stderr}"
     )
-    assert not result.stdout.split(), (
-        f"`import trioservice` imports {result.stdout.strip()}: import it where it is used"
+
+
+# ---- what is not imported --------------------------------------------------------------------
+
+# Nothing of this belongs into a process that serves, whatever it serves.
+NEVER = {"asyncio", "cronsim", "hypothesis", "pytest", "pytest_trio", "trio.testing", "unittest"}
+
+
+def imported_by(script: str) -> set[str]:
+    """The modules that a fresh interpreter has once *script* is through, and that trio does not need."""
+    script = f"import sys, trio; before = {{*sys.modules}}; {script}; print(*{{*sys.modules}} - before)"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=HOUSE
     )
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def test_the_door_opens_no_room_by_itself() -> None:
+    imported = imported_by("import trioservice")
+    assert imported == {"trioservice"}, f"`import trioservice` imports {imported}: add it to _ROOMS instead"
+
+
+def test_everything_at_once_imports_nothing_that_does_not_belong_there() -> None:
+    imported = imported_by("from trioservice import *") & NEVER
+    assert not imported, f"the rooms import {imported}: import it where it is used"
+
+
+def test_an_application_imports_only_what_it_uses() -> None:
+    serve = """
+        import trioservice.cli, trioservice.process.runner
+        from trioservice.config.targets import load
+        application = load("examples/01_echo.tac")
+
+        async def serve():
+            async with trio.open_nursery() as nursery:
+                await nursery.start(application.main)
+                (host, port), = application.get_service_named("echoService").addresses
+                async with await trio.open_tcp_stream(host, port) as stream:
+                    await stream.send_all(b"hello")
+                    assert await stream.receive_some() == b"hello"
+                await application.stop()
+    """
+    with_port_0 = 'application.get_service_named("echoService").endpoint'
+    script = textwrap.dedent(serve) + textwrap.dedent(
+        f"""
+        from dataclasses import replace
+        {with_port_0} = replace({with_port_0}, port=0)
+        trio.run(serve)
+        """
+    )
+    imported = imported_by(f"exec({script!r})")
+    unused = {"clients", "connecting", "datagrams", "datagram_sockets", "multicast"}
+    assert "trioservice.net.servers" in imported
+    needless = imported & (NEVER | {f"trioservice.net.{room}" for room in unused} | {"trioservice.timers"})
+    assert not needless, f"an echo server imports {needless}: import it where it is used"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_command_leaves_the_garbage_collector_as_it_found_it(
+    before: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    was = gc.isenabled()
+    (gc.enable if before else gc.disable)()
+    try:
+        assert main(["plan", str(HOUSE / "examples" / "01_echo.tac")]) == 0
+        assert gc.isenabled() is before
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert "echoService" in capsys.readouterr().out
+
+
+def test_the_door_leads_the_same_way_for_programs_and_for_readers() -> None:
+    door = importlib.import_module("trioservice")
+    for_programs = {(room, name) for room, names in door._ROOMS.items() for name in names}
+    for_readers = {
+        (node.module, alias.name)
+        for node in ast.walk(parsed(HOUSE / "trioservice" / "__init__.py"))
+        if isinstance(node, ast.ImportFrom) and node.level == 1
+        for alias in node.names
+    }
+    assert for_programs == for_readers, "_ROOMS and the imports under TYPE_CHECKING differ: make them agree"
+    assert sorted(door.__all__) == sorted(name for _, name in for_programs), (
+        "_ROOMS and __all__ differ: make them agree"
+    )
+
+
+def test_the_door_knows_what_it_does_not_have() -> None:
+    door = importlib.import_module("trioservice")
+    assert set(door.__all__) < set(dir(door))
+    with pytest.raises(AttributeError, match="module 'trioservice' has no attribute 'TCPSever'"):
+        door.TCPSever  # noqa: B018
 
 
 # ---- shields ---------------------------------------------------------------------------------

@@ -2,42 +2,47 @@
 
 The house, from the ground up; each floor knows only those below it:
 
-* errors, events, lifecycle, retry, run, service, timers, application: the heart.  It knows
-  neither sockets nor processes, and can be read in one sitting.
+* errors, records, events, lifecycle, retry, run, service, timers, application: the heart.  It
+  knows neither sockets nor processes, and can be read in one sitting.
 * net: services that own sockets.
 * config, process: files that describe applications; the manners of an operating system process.
 * cli: the ``trioservice`` command, which joins the rooms.
 
-The names offered here are those of everyday use.
+The names offered here are those of everyday use.  A room is opened when one of its names is first
+asked for (PEP 562), so that an application loads only what it is made of.
 """
 
-from .application import Application
-from .errors import (
-    CannotConnectError,
-    CannotListenError,
-    NotReadyError,
-    ServiceError,
-    ServicesFailed,
-    ServiceStateError,
-    StartInterrupted,
-    StartTimeoutError,
-    TreeError,
-)
-from .lifecycle import State
-from .net.clients import SSLClient, StreamClient, TCPClient, UNIXClient
-from .net.datagrams import (
-    DatagramClient,
-    DatagramServer,
-    UDPClient,
-    UDPServer,
-    UNIXDatagramClient,
-    UNIXDatagramServer,
-)
-from .net.endpoints import EndpointError
-from .net.multicast import MulticastServer
-from .net.servers import SSLServer, StreamServer, TCPServer, UNIXServer
-from .service import MultiService, Service, TaskService, current_service
-from .timers import TimerService
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .application import Application
+    from .errors import (
+        CannotConnectError,
+        CannotListenError,
+        NotReadyError,
+        ServiceError,
+        ServicesFailed,
+        ServiceStateError,
+        StartInterrupted,
+        StartTimeoutError,
+        TreeError,
+    )
+    from .lifecycle import State
+    from .net.clients import SSLClient, StreamClient, TCPClient, UNIXClient
+    from .net.datagrams import (
+        DatagramClient,
+        DatagramServer,
+        UDPClient,
+        UDPServer,
+        UNIXDatagramClient,
+        UNIXDatagramServer,
+    )
+    from .net.endpoint_text import EndpointError
+    from .net.multicast import MulticastServer
+    from .net.servers import SSLServer, StreamServer, TCPServer, UNIXServer
+    from .service import MultiService, Service, TaskService, current_service
+    from .timers import TimerService
 
 __version__ = "0.1.0"
 
@@ -75,3 +80,49 @@ __all__ = [
     "UNIXServer",
     "current_service",
 ]
+
+# The same for those who run the program as the imports above for those who check its types; a test
+# holds the two together.
+_ROOMS = {
+    "application": ("Application",),
+    "errors": (
+        "CannotConnectError",
+        "CannotListenError",
+        "NotReadyError",
+        "ServiceError",
+        "ServiceStateError",
+        "ServicesFailed",
+        "StartInterrupted",
+        "StartTimeoutError",
+        "TreeError",
+    ),
+    "lifecycle": ("State",),
+    "net.clients": ("SSLClient", "StreamClient", "TCPClient", "UNIXClient"),
+    "net.datagrams": (
+        "DatagramClient",
+        "DatagramServer",
+        "UDPClient",
+        "UDPServer",
+        "UNIXDatagramClient",
+        "UNIXDatagramServer",
+    ),
+    "net.endpoint_text": ("EndpointError",),
+    "net.multicast": ("MulticastServer",),
+    "net.servers": ("SSLServer", "StreamServer", "TCPServer", "UNIXServer"),
+    "service": ("MultiService", "Service", "TaskService", "current_service"),
+    "timers": ("TimerService",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Open the room in which *name* lives; Python asks here for what the house has not shown yet."""
+    for room, names in _ROOMS.items():
+        if name in names:
+            value: object = getattr(import_module(f".{room}", __name__), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,12 +14,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from .errors import ServiceError
 from .lifecycle import State
+from .records import record
 
 __all__ = [
     "DrainCut",
@@ -38,7 +38,7 @@ __all__ = [
 logger = logging.getLogger("trioservice")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """Something happened to the service at *path*, at *time* (of ``trio.current_time()``)."""
 
@@ -51,7 +51,7 @@ class Event:
         return logging.INFO
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StateChanged(Event):
     """A service made a move of :data:`trioservice.lifecycle.MOVES`, after *seconds* in the old state."""
 
@@ -70,7 +70,7 @@ class StateChanged(Event):
         return self.new.value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StopRequested(Event):
     """A stop began here: at the root, or at a child that is stopped alone."""
 
@@ -80,7 +80,7 @@ class StopRequested(Event):
         return f"stopping: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ErrorRaised(Event):
     """A service raised *error* while ``binding``, ``starting``, ``running``, ``stopping`` or ``releasing``.
 
@@ -101,7 +101,7 @@ class ErrorRaised(Event):
         return f"{type(self.error).__name__} while {self.phase}: {self.error}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DrainCut(Event):
     """A drain was not over when its budget was, *seconds* after it had begun."""
 
@@ -118,7 +118,7 @@ class DrainCut(Event):
         return f"drain cut after {self.seconds:.1f} s; what was still in progress is cancelled"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StopOverdue(Event):
     """A leaf has not gone *seconds* after its cancellation; *tasks* are the lines where it stays."""
 
@@ -135,7 +135,7 @@ class StopOverdue(Event):
         return f"still not stopped {self.seconds:.1f} s after it was cancelled: {where}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServiceAdded(Event):
     """A child was added to a running MultiService."""
 
@@ -143,7 +143,7 @@ class ServiceAdded(Event):
         return "added"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServiceRemoved(Event):
     """A child left a running MultiService."""
 

@@ -12,12 +12,14 @@ not come back in one instant.  After ``limit`` consecutive tries the answer is "
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY
+
+from .records import record
 
 __all__ = ["Retry"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Retry:
     """A policy for trying again.
 
@@ -34,6 +36,7 @@ class Retry:
     The defaults are those of Twisted's ``backoffPolicy``: 1 s, times 1.5, to 60 s, plus up to 1 s.
     """
 
+    _: KW_ONLY
     delay: float = 1.0
     delay_max: float = 60.0
     factor: float = 1.5

@@ -20,7 +20,6 @@ import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice, takewhile
 from typing import Literal, get_args
@@ -28,6 +27,7 @@ from typing import Literal, get_args
 import trio
 
 from .events import Event
+from .records import record
 from .service import Service, name_of
 
 __all__ = ["CallFailed", "Cron", "Grid", "Schedule", "TimerService", "TimerStatistics"]
@@ -66,7 +66,7 @@ class Schedule(ABC):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grid(Schedule):
     """A slot every *interval* seconds of trio's clock, the first at *start*.
 
@@ -232,7 +232,7 @@ class _LocalTime(tzinfo):
 # ---- the service -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallFailed(Event):
     """A call raised *error*, and the timer was told to go on, or to end without failing."""
 
@@ -249,7 +249,7 @@ class CallFailed(Event):
         return f"the call raised {type(self.error).__name__}: {self.error}{end}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TimerStatistics:
     """What a timer has done since its present, or last, run began."""
 

@@ -90,9 +90,9 @@ def is_refused(address: Address) -> bool:
         return False
 
 
-async def reset(client: trio.SocketStream) -> None:
+async def reset(client: trio.SocketStream | SocketStream) -> None:
     """Close *client* with a RST instead of a FIN."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     await client.aclose()
 
 

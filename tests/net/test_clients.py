@@ -1269,7 +1269,7 @@ def test_mistakes_in_the_arguments_are_told_where_they_are_written() -> None:
         TCPClient("localhost", 0, echo)
     with pytest.raises(ValueError, match="timeout is a number of seconds above 0"):
         UNIXClient("/run/x", echo, timeout=0)
-    with pytest.raises(TypeError, match="handler is an async function that takes a stream"):
+    with pytest.raises(TypeError, match="give a handler, an async function that takes a stream"):
         TCPClient("localhost", 80, None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="prepare is an async function that takes a stream"):
         TCPClient("localhost", 80, echo, prepare="hello")  # type: ignore[arg-type]
@@ -1479,7 +1479,7 @@ async def test_a_server_that_resets_is_one_line_and_is_met_again(caplog: pytest.
 
     async def rude(stream: Any) -> None:
         await stream.receive_some()
-        await reset(stream._stream)
+        await reset(stream)
 
     async def handler(stream: Connection) -> None:
         await stream.send_all(b"x")

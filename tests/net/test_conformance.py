@@ -107,7 +107,7 @@ async def test_row_24_after_a_stop_no_port_and_no_connection_is_kept() -> None:
     assert server.addresses == ()
     assert [stream() for stream in streams] == [None]  # row 24
     assert listener() is None  # row 24
-    assert (server.statistics().active, dict(server._open), dict(server._peers)) == (0, {}, {})  # row 24
+    assert (server.statistics().active, server._open, server._peers.counts) == (0, {}, {})  # row 24
 
 
 # ---- row 27

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
 import tracemalloc
 from typing import Any
 
@@ -32,6 +33,8 @@ from .test_tls import tls_pair
 async def clogged_tcp() -> tuple[SocketStream, SocketStream]:
     one, other = await tcp_pair()
     for stream in (one, other):
+        # A buffer of a size that was asked for is not enlarged by the kernel when it likes.
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         with trio.move_on_after(0.2):
             while True:
                 await stream.send_all(bytes(65536))

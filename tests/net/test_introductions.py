@@ -122,7 +122,7 @@ async def test_behind_a_proxy_the_share_is_the_real_clients() -> None:
     server = TCPServer(0, who, host=LOCAL, proxy_protocol=["127.0.0.1"], max_connections_per_peer=1)
     async with running(server), await connect(server) as first, await connect(server) as second:
         await first.send_all(told_v1("203.0.113.9", 1))
-        await eventually(lambda: server._peers == {"203.0.113.9": 1})
+        await eventually(lambda: server._peers.counts == {"203.0.113.9": 1})
         await second.send_all(told_v1("203.0.113.9", 2))
         assert await ended(second)
         async with await connect(server) as third:
@@ -162,7 +162,7 @@ async def test_one_client_by_ipv4_and_by_mapped_ipv6_is_one_peer() -> None:
     server = TCPServer(0, who, host=LOCAL, proxy_protocol=LOCAL, max_connections_per_peer=1)
     async with running(server), await connect(server) as first, await connect(server) as second:
         await first.send_all(told_v1("203.0.113.9", 1))
-        await eventually(lambda: server._peers)
+        await eventually(lambda: server._peers.counts)
         await second.send_all(b"PROXY TCP6 ::ffff:203.0.113.9 ::1 2 443\r\n")
         assert await ended(second)
 

@@ -65,7 +65,7 @@ async def test_one_peer_cannot_take_more_than_its_share() -> None:
         assert "max_connections_per_peer" in str(rejection)
         assert server.statistics().rejected == 1
         assert server.statistics().failed == 0
-        assert not server._peers, "peers that have gone are forgotten"
+        assert not server._peers.counts, "peers that have gone are forgotten"
 
 
 async def test_a_flood_of_rejected_connections_is_one_line_a_second(autojump_clock: MockClock) -> None:

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import check_half_closeable_stream, check_two_way_stream
 
 from trioservice import TCPServer
+from trioservice.net.addresses import Address, address_of
+from trioservice.net.polls import Poll, open_poll
 from trioservice.net.streams import SocketStream
 
 from .support import LOCAL, connect, eventually, reset, running
 
-ANYBODY = ("nobody", 0)
+Pair = tuple[SocketStream, SocketStream]
 
 
-async def tcp_pair() -> tuple[SocketStream, SocketStream]:
+async def tcp_pair(poll: Poll | None = None) -> Pair:
     """Both ends of one TCP connection, each as a stream of ours."""
     with socket.create_server((LOCAL, 0)) as listener:
         one = socket.create_connection(listener.getsockname())
-        other, peer = listener.accept()
-    return (
-        SocketStream(trio.socket.from_stdlib_socket(one), peer_of(one)),
-        SocketStream(trio.socket.from_stdlib_socket(other), peer),
-    )
+        other, _ = listener.accept()
+    return streams(poll, one, other)
 
 
-def peer_of(sock: socket.socket) -> tuple[str, int]:
-    host, port = sock.getpeername()
-    return host, port
-
-
-async def unix_pair() -> tuple[SocketStream, SocketStream]:
+async def unix_pair(poll: Poll | None = None) -> Pair:
     """Both ends of a pair of sockets, each as a stream of ours."""
-    one, other = trio.socket.socketpair()
-    return SocketStream(one, ANYBODY), SocketStream(other, ANYBODY)
+    return streams(poll, *socket.socketpair())
 
 
-async def clogged_pair() -> tuple[SocketStream, SocketStream]:
+async def clogged_pair(poll: Poll | None = None) -> Pair:
     """The same, but nothing more can be sent by either."""
     one, other = socket.socketpair()
     for sock in (one, other):
@@ -49,20 +44,43 @@ async def clogged_pair() -> tuple[SocketStream, SocketStream]:
             with suppress(BlockingIOError):
                 while True:
                     sock.send(b"x" * size)
-    return (
-        SocketStream(trio.socket.from_stdlib_socket(one), ANYBODY),
-        SocketStream(trio.socket.from_stdlib_socket(other), ANYBODY),
-    )
+    return streams(poll, one, other)
 
 
-async def test_it_keeps_every_promise_of_a_two_way_stream_over_tcp() -> None:
+def streams(poll: Poll | None, one: socket.socket, other: socket.socket) -> Pair:
+    pair = SocketStream(one, peer_of(one)), SocketStream(other, peer_of(other))
+    if poll is not None:
+        for stream in pair:
+            stream.wait_by(poll)
+    return pair
+
+
+def peer_of(sock: socket.socket) -> Address:
+    return address_of(sock.getpeername())
+
+
+@asynccontextmanager
+async def no_poll() -> AsyncIterator[None]:
+    yield None
+
+
+# Each waits by trio or by a poll, and nobody should be able to tell which.
+both_ways = pytest.mark.parametrize("waiting", [no_poll, open_poll], ids=["by trio", "by a poll"])
+Waiting = Callable[[], AbstractAsyncContextManager[Poll | None]]
+
+
+@both_ways
+async def test_it_keeps_every_promise_of_a_two_way_stream_over_tcp(waiting: Waiting) -> None:
     """Whatever trio promises of a stream holds for ours, over TCP."""
-    await check_two_way_stream(tcp_pair, None)
+    async with waiting() as poll:
+        await check_two_way_stream(partial(tcp_pair, poll), None)
 
 
-async def test_it_keeps_every_promise_of_a_half_closeable_stream_even_when_clogged() -> None:
+@both_ways
+async def test_it_keeps_every_promise_of_a_half_closeable_stream_even_when_clogged(waiting: Waiting) -> None:
     """A peer that does not read, and one that ended its half, are dealt with as trio promises."""
-    await check_half_closeable_stream(unix_pair, clogged_pair)
+    async with waiting() as poll:
+        await check_half_closeable_stream(partial(unix_pair, poll), partial(clogged_pair, poll))
 
 
 async def test_it_knows_both_addresses_of_the_connection() -> None:
@@ -118,28 +136,19 @@ async def test_only_its_own_break_counts_as_one() -> None:
     assert not one.broke_with(ExceptionGroup("nursery", [own, foreign]))
 
 
-@pytest.mark.parametrize("how", ["send_all", "wait_send_all_might_not_block", "receive_some", "send_eof"])
-async def test_every_way_to_notice_a_break_is_remembered(how: str) -> None:
-    """Whichever call meets the broken connection, it is the peer's break."""
-    one, other = await tcp_pair()
-    other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    await other.aclose()
-    error = trio.BrokenResourceError("planted")
-
-    class Broken:
-        async def fail(self, *_: object) -> None:
-            raise error
-
-        send_all = wait_send_all_might_not_block = receive_some = send_eof = fail
-
-    async with one:
-        real, one._stream = one._stream, Broken()  # type: ignore[assignment]
-        try:
-            with pytest.raises(trio.BrokenResourceError):
+@both_ways
+@pytest.mark.parametrize("how", ["send_all", "receive_some", "send_eof"])
+async def test_every_way_to_notice_a_break_is_remembered(how: str, waiting: Waiting) -> None:
+    """Whichever call meets the broken connection, it is the peer's break, and says what the system said."""
+    async with waiting() as poll:
+        one, other = await tcp_pair(poll)
+        other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await other.aclose()
+        async with one:
+            with pytest.raises(trio.BrokenResourceError, match=r"the connection broke: \w+") as raised:
                 await getattr(one, how)(*([b"x"] if how == "send_all" else []))
-        finally:
-            one._stream = real
-        assert one.broke_with(error)
+            assert one.broke_with(raised.value)
+            assert isinstance(raised.value.__cause__, OSError)
 
 
 async def test_small_answers_leave_at_once() -> None:

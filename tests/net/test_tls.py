@@ -702,8 +702,8 @@ async def bare_pair() -> tuple[SocketStream, SocketStream]:
         one = socket.create_connection(listener.getsockname())
         other, peer = listener.accept()
     return (
-        SocketStream(trio.socket.from_stdlib_socket(other), peer),
-        SocketStream(trio.socket.from_stdlib_socket(one), one.getpeername()),
+        SocketStream(other, peer),
+        SocketStream(one, one.getpeername()),
     )
 
 

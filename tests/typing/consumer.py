@@ -78,6 +78,13 @@ class AuditedServer(TCPServer):
         await super().run(task_status)
 
 
+class Callbacks:
+    """A protocol, of the fast lane."""
+
+    def data_received(self, data: bytes) -> None:
+        print(data)
+
+
 class NotAsync(Service):
     """A plain function cannot be the life of a service."""
 
@@ -99,7 +106,7 @@ async def echo(stream: SocketStream) -> None:
     assert_type(stream.peer, Address)
     assert_type(stream.local, Address)
     async for data in stream:
-        assert_type(data, bytes | bytearray)
+        assert_type(data, bytes)
         await stream.send_all(data)
     await stream.send_eof()
 
@@ -161,7 +168,8 @@ assert_type(server.statistics().accepted, int)
 assert_type(current_service(), Service | None)
 
 TCPServer("7001", echo)  # type: ignore[arg-type]
-TCPServer(7001)  # type: ignore[call-arg]
+TCPServer(7001, protocol=Callbacks)
+TCPServer(7001, protocol=Callbacks())  # type: ignore[arg-type]
 TCPServer(7001, not_for_streams)  # type: ignore[arg-type]
 TCPServer(7001, not_async)  # type: ignore[arg-type]
 TCPServer(7001, echo, "127.0.0.1")  # type: ignore[call-arg]

@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import enum
 import importlib
-import importlib.abc
 import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from ..application import Application
 from ..errors import ServiceError, is_machinery
@@ -85,20 +85,18 @@ def _looks_like_a_file(target: str) -> bool:
 # ---- files
 
 
-class _FileLoader(importlib.abc.SourceLoader):
-    """Loads one file, whatever its suffix, and writes no bytecode beside it."""
+class _FileLoader(SourceFileLoader):
+    """Loads one file, whatever its suffix, from what was read of it, and writes no bytecode beside it."""
 
-    def __init__(self, path: Path, source: bytes) -> None:
-        self._path = path
+    def __init__(self, name: str, path: Path, source: bytes) -> None:
+        super().__init__(name, str(path))
         self._source = source
 
-    def get_filename(self, fullname: str) -> str:
-        return str(self._path)
-
     def get_data(self, path: str | bytes) -> bytes:
-        if Path(str(path)) != self._path:
-            raise OSError("there is no bytecode cache")
         return self._source
+
+    def path_stats(self, path: str) -> NoReturn:
+        raise OSError("there is no bytecode cache")  # nor is one made, of a source without a date
 
 
 def _load_file(path: Path) -> object:
@@ -106,7 +104,7 @@ def _load_file(path: Path) -> object:
     path = path.resolve()
     sys.path.insert(0, str(path.parent))
     name = _free_module_name(path)
-    spec = importlib.util.spec_from_file_location(name, path, loader=_FileLoader(path, source))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FileLoader(name, path, source))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

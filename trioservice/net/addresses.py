@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from ..records import record
 
 if TYPE_CHECKING:
     import trio
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Address", "UNIXPeer", "show_address"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UNIXPeer:
     """Who is at the other end of a UNIX connection, as the kernel vouches for it.
 
@@ -41,6 +42,8 @@ Address: TypeAlias = tuple[str, int] | str | UNIXPeer
 def address_of(sockaddr: object) -> Address:
     """What the socket module calls an address, as an :data:`Address`."""
     if isinstance(sockaddr, tuple):
+        if len(sockaddr) == 2:  # IPv4: as it is
+            return sockaddr
         host, port, *others = sockaddr
         return with_scope(str(host), others[1] if len(others) == 2 else 0), int(port)
     if sockaddr is None:  # the sender of a datagram has no address
@@ -67,7 +70,7 @@ def sockaddr_of(path: str) -> str:
 
 def peer_of(sock: socket.socket | trio.socket.SocketType, sockaddr: object) -> Address:
     """Who is at the other end of an accepted socket."""
-    if sock.family != getattr(socket, "AF_UNIX", None):
+    if isinstance(sockaddr, tuple):
         return address_of(sockaddr)
     path = str(address_of(sockaddr))
     if not hasattr(socket, "SO_PEERCRED"):  # Linux only

@@ -11,8 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import trio
 
@@ -88,8 +87,7 @@ async def bind_everywhere(
     raise AssertionError("the last attempt returns or raises")
 
 
-@dataclass(frozen=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     """One address to bind, and for whose sake."""
 
     family: socket.AddressFamily

@@ -26,7 +26,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ssl import SSLContext
 from typing import Any, TypedDict, Unpack
 
@@ -41,6 +41,7 @@ from ..errors import (
     failed,
 )
 from ..lifecycle import State
+from ..records import record
 from ..retry import Retry
 from ..service import Service
 from .addresses import Address
@@ -63,7 +64,9 @@ from .endpoints import (
     client_endpoint,
 )
 from .events import Connected, ConnectFailed, ConnectionFailed, Disconnected, Unverified
-from .handlers import awaitable, require_function
+from .handlers import awaitable, require_function, require_handler_or_protocol
+from .polls import open_poll
+from .protocols import ProtocolFactory, converse
 from .streams import Connection, SocketStream, StreamHandler
 from .tls import TLSStream, verifies
 
@@ -80,7 +83,7 @@ __all__ = [
 _GOODBYE = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientStatistics:
     """What a client has done since its present, or last, run began."""
 
@@ -94,6 +97,7 @@ class ClientStatistics:
 class ClientOptions(TypedDict, total=False):
     """The options that all stream clients share; see :class:`StreamClient`."""
 
+    protocol: ProtocolFactory | None
     retry: Retry | None
     prepare: Callable[[Any], Awaitable[object]] | None
     ready_when_connected: bool
@@ -121,6 +125,8 @@ class StreamClient(Service):
         handler: ``async def handler(stream)``; the stream is a
             :class:`~trioservice.net.streams.Connection` and is closed when the handler returns.
             What it raises ends its connection only, and is logged and counted.
+        protocol: instead of a handler, makes for each connection an object with the callbacks of
+            PEP 3156's ``Protocol``; see :mod:`trioservice.net.protocols`.
         ssl_context: speak TLS in this context; for an endpoint that is TLS, instead of one made
             from its files.
         retry: how soon again; its ``limit`` is the number of attempts that may fail in a row,
@@ -145,8 +151,9 @@ class StreamClient(Service):
     def __init__(
         self,
         endpoint: str | StreamClientEndpoint,
-        handler: StreamHandler,
+        handler: StreamHandler | None = None,
         *,
+        protocol: ProtocolFactory | None = None,
         ssl_context: SSLContext | None = None,
         retry: Retry | None = Retry(),  # noqa: B008 - it is frozen
         prepare: Callable[[Any], Awaitable[object]] | None = None,
@@ -156,7 +163,7 @@ class StreamClient(Service):
         stop_timeout: float = 5.0,
     ) -> None:
         super().__init__(name=name, start_timeout=start_timeout, stop_timeout=stop_timeout)
-        require_function("handler", handler)
+        require_handler_or_protocol(handler, protocol)
         if prepare is not None:
             require_function("prepare", prepare)
         if not (retry is None or isinstance(retry, Retry)):
@@ -165,6 +172,7 @@ class StreamClient(Service):
         self.retry = retry
         self.ready_when_connected = ready_when_connected
         self._handler = handler
+        self._make_protocol = protocol
         self._prepare = prepare
         self._ssl_context = ssl_context
         check_endpoint(self.endpoint)
@@ -423,7 +431,12 @@ class StreamClient(Service):
                 raise others from None
 
     async def _talk(self, stream: Connection) -> None:
-        await awaitable("the handler", self._handler(stream))
+        if self._handler is not None:
+            await awaitable("the handler", self._handler(stream))
+        else:
+            assert self._make_protocol is not None
+            async with open_poll() as poll:
+                await converse(stream, self._make_protocol(), poll)
         with trio.move_on_after(_GOODBYE):
             await stream.aclose()
 
@@ -453,14 +466,14 @@ class TCPClient(StreamClient):
         handler: ``async def handler(stream)``, with a :class:`~trioservice.net.streams.SocketStream`.
         timeout: seconds for one attempt, the look-up of the name included.
         bind_address: our own address to connect from.
-        **options: those of :class:`StreamClient`, from ``retry`` on.
+        **options: those of :class:`StreamClient`: ``protocol``, and from ``retry`` on.
     """
 
     def __init__(
         self,
         host: str,
         port: int,
-        handler: Callable[[SocketStream], Awaitable[object]],
+        handler: Callable[[SocketStream], Awaitable[object]] | None = None,
         *,
         timeout: float = 30.0,
         bind_address: str | None = None,
@@ -479,13 +492,13 @@ class UNIXClient(StreamClient):
         path: of the server's socket, or ``"@name"`` for an abstract name (Linux).
         handler: ``async def handler(stream)``, with a :class:`~trioservice.net.streams.SocketStream`.
         timeout: seconds for one attempt; it takes time where the server's queue is full.
-        **options: those of :class:`StreamClient`, from ``retry`` on.
+        **options: those of :class:`StreamClient`: ``protocol``, and from ``retry`` on.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        handler: Callable[[SocketStream], Awaitable[object]],
+        handler: Callable[[SocketStream], Awaitable[object]] | None = None,
         *,
         timeout: float = 30.0,
         **options: Unpack[ClientOptions],
@@ -512,14 +525,14 @@ class SSLClient(StreamClient):
         server_hostname: the name that the certificate must be for, if that is not *host*.
         timeout: see *host*; the TLS handshake included.
         bind_address: see *host*.
-        **options: those of :class:`StreamClient`, from ``retry`` on.
+        **options: those of :class:`StreamClient`: ``protocol``, and from ``retry`` on.
     """
 
     def __init__(
         self,
         host: str,
         port: int,
-        handler: Callable[[TLSStream], Awaitable[object]],
+        handler: Callable[[TLSStream], Awaitable[object]] | None = None,
         ssl_context: SSLContext | None = None,
         *,
         server_hostname: str | None = None,

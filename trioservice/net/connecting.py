@@ -75,7 +75,7 @@ async def connect(endpoint: StreamClientEndpoint, ssl_context: SSLContext | None
 async def _reach_tcp(endpoint: TCPClientEndpoint) -> Connection:
     with _trying(endpoint, endpoint.timeout):
         stream = await trio.open_tcp_stream(endpoint.host, endpoint.port, local_address=endpoint.bind_address)
-        return _connection(stream)
+        return _connection(socket.socket(fileno=stream.socket.detach()))
 
 
 @connect.register
@@ -101,7 +101,7 @@ async def _open_unix(path: str | bytes) -> SocketStream:
             except BlockingIOError:
                 await trio.sleep(_KNOCKS_AGAIN)
             else:
-                return _connection(trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+                return _connection(sock)
     except BaseException:
         sock.close()
         raise
@@ -134,8 +134,7 @@ async def _secured(endpoint: Secure, below: StreamClientEndpoint, context: SSLCo
         return secure
 
 
-def _connection(stream: trio.SocketStream) -> SocketStream:
-    sock = stream.socket
+def _connection(sock: socket.socket) -> SocketStream:
     try:
         name = sock.getpeername()
         if sock.getsockname() == name:

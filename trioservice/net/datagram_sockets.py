@@ -4,6 +4,9 @@ A :class:`DatagramSocket` reads and sends without waiting, and its datagrams rem
 came, so that an answer goes back by the same socket and from the address that was asked; a
 machine with several addresses would otherwise answer from the wrong one.  Endpoints become such
 sockets here: :func:`bind_datagrams` for servers, :func:`connect_datagrams` for clients.
+
+What is heard and sent is counted, and what goes wrong is told, in a :class:`Ledger`, by handlers
+and protocols alike; and what the system says of a datagram means the same to both.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import trio
 
@@ -31,21 +34,127 @@ from .endpoints import (
     UNIXDatagramClientEndpoint,
     UNIXDatagramServerEndpoint,
 )
+from .events import DatagramDropped, DatagramFailed, DatagramRejected, Throttle
 from .inherited import inherited_sockets
 from .socket_files import SocketFile
 
+if TYPE_CHECKING:
+    from ..service import Service
+
 __all__ = [
+    "ATTEMPTS",
+    "HEARD",
+    "LARGEST",
+    "NETWORK",
+    "NO_ROOM",
+    "AskedAddress",
     "ConnectedSocket",
     "DatagramSocket",
     "Destination",
     "InternetSender",
+    "Ledger",
     "UNIXSender",
     "bind_datagrams",
     "connect_datagrams",
 ]
 
-# Where a datagram is sent: what the socket module calls the address, and what it is told besides.
-Destination: TypeAlias = tuple[Any, Sequence[tuple[int, int, bytes]]]
+# Where a datagram is sent: what the socket module calls the address.
+Destination: TypeAlias = Any
+
+#: What no UDP datagram exceeds, as its length is a number of 16 bits; a buffer of this size is made for each.
+LARGEST = 65_535
+
+#: Somebody else's doing: there is nobody at that port, no way to that host, a firewall, or a
+#: UNIX socket that has gone.
+NETWORK = {
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENOENT,
+    errno.ENOPROTOOPT,
+    errno.ENOTCONN,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.EPROTOTYPE,
+    errno.ETIMEDOUT,
+}
+#: Heard from the network as well, but said of what we send they are ours.
+HEARD = NETWORK | {errno.EACCES, errno.EMSGSIZE, errno.EOPNOTSUPP}
+
+#: The system, or the peer's queue, has no room now and may have it soon.
+NO_ROOM = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM}
+ATTEMPTS = 10  #: for that, with pauses of 1, 2, 4 ... ms: about a second in all
+
+
+class Ledger:
+    """What one run of a service of datagrams counts, and tells.
+
+    A peer must not be able to fill our log, so of each sort one event is told in a second.
+
+    Args:
+        service: whose it is.
+    """
+
+    __slots__ = (
+        "_bugs",
+        "_complaints",
+        "_drops",
+        "_rejections",
+        "_service",
+        "bytes_received",
+        "bytes_sent",
+        "dropped",
+        "failed",
+        "oversize",
+        "received",
+        "sent",
+    )
+
+    def __init__(self, service: Service) -> None:
+        self.received = self.sent = self.dropped = self.oversize = self.failed = 0
+        self.bytes_received = self.bytes_sent = 0
+        self._service = service
+        self._drops, self._rejections, self._complaints, self._bugs = (Throttle() for _ in range(4))
+
+    def fail(self, peer: Address | None, error: BaseException, by_peer: bool) -> None:
+        """A datagram ended with *error*: of ours, or of a peer or the network."""
+        self.failed += 1
+        throttle, now = self._complaints if by_peer else self._bugs, trio.current_time()
+        if throttle.passes(now):
+            times = throttle.held_back()
+            self._service.emit(DatagramFailed(self._service.path, now, peer, error, by_peer, times))
+
+    def drop(self, peer: Address, queue_size: int) -> None:
+        """A datagram found no place in the queue."""
+        self.dropped += 1
+        now = trio.current_time()
+        if self._drops.passes(now):
+            times = self._drops.held_back()
+            self._service.emit(DatagramDropped(self._service.path, now, peer, queue_size, times))
+
+    def reject(self, peer: Address, max_datagram: int) -> None:
+        """A datagram was longer than it may be."""
+        self.oversize += 1
+        now = trio.current_time()
+        if self._rejections.passes(now):
+            reason = f"it has more than {max_datagram} bytes (max_datagram)"
+            times = self._rejections.held_back()
+            self._service.emit(DatagramRejected(self._service.path, now, peer, reason, times))
+
+
+class AskedAddress(tuple[Any, ...]):
+    """What the socket module calls a sender, which remembers at which address of ours it asked.
+
+    A copy, pickled or deep, is an address and no more.
+    """
+
+    control: Sequence[tuple[int, int, bytes]]
+
+    def __reduce__(self) -> tuple[type[tuple[object, ...]], tuple[tuple[object, ...]]]:
+        return tuple, (tuple(self),)
 
 
 class InternetSender(tuple[str, int]):
@@ -55,7 +164,7 @@ class InternetSender(tuple[str, int]):
     """
 
     socket: DatagramSocket
-    to: Destination
+    to: Destination = None  #: ``None`` if it is what the socket module calls the sender
 
     def __reduce__(self) -> tuple[type[tuple[object, ...]], tuple[tuple[object, ...]]]:
         return tuple, (tuple(self),)
@@ -85,6 +194,8 @@ class DatagramSocket:
 
     #: The one that it is connected to.
     peer: Address | None = None
+    #: What the socket module calls that.
+    peername: Destination = None
     #: What the network says of one datagram is raised when the next is sent.
     complains_late: bool = False
     #: What has arrived is lost when the next is sent and the peer has gone.
@@ -99,6 +210,10 @@ class DatagramSocket:
         self._file = file
         self._writing = trio.Lock()
         self._asked = _ask_for_local_address(sock)
+        self.in_vain = 0  #: how often it was looked at again without finding anything
+        self._is_simple = self.family == socket.AF_INET and not self._asked
+        self._told: Sequence[tuple[int, int, bytes]] = ()  # what the kernel told last, and what to tell it
+        self._control: Sequence[tuple[int, int, bytes]] = ()
         self._speaks4 = sock.family == socket.AF_INET or _is_dual(sock)
 
     @property
@@ -115,30 +230,63 @@ class DatagramSocket:
         """More datagrams than the kernel can hold for it: even an empty one costs 256 bytes and more."""
         return max(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 256, 1024)
 
-    def receive(self, most: int) -> tuple[bytes, Address]:
-        """The next datagram, up to *most* bytes of it, and who sent it.
+    @property
+    def is_plain(self) -> bool:
+        """Whether :meth:`hear` and :meth:`send` do no more than the socket's ``recvfrom`` and ``sendto``."""
+        return self.peer is None and not self._asked
+
+    def hear(self, most: int) -> tuple[bytes, Destination]:
+        """The next datagram, up to *most* bytes of it, and what the socket module calls its sender.
 
         Raises:
             BlockingIOError: there is none now.
             OSError: the network complains about an earlier one that was sent.
         """
-        control: Sequence[tuple[int, int, bytes]] = ()
-        if self._asked:
-            data, told, _, sockaddr = self.sock.recvmsg(most, 64)
-            control = _from_there(told)
-        else:
+        if not self._asked:
+            return self.sock.recvfrom(most)
+        data, told, _, sockaddr = self.sock.recvmsg(most, 64)
+        if told != self._told:
+            self._told, self._control = told, _from_there(told)
+        asker = AskedAddress(sockaddr)
+        asker.control = self._control
+        return data, asker
+
+    def receive(self, most: int) -> tuple[bytes, Address]:
+        """The next datagram, likewise, with its sender as an :data:`~trioservice.net.addresses.Address`.
+
+        Raises:
+            BlockingIOError: there is none now.
+            OSError: the network complains about an earlier one that was sent.
+        """
+        if self._is_simple:
             data, sockaddr = self.sock.recvfrom(most)
+            return data, self._sender(sockaddr)
+        data, sockaddr = self.hear(most)
         peer = _peer(sockaddr)
         peer.socket = self
-        peer.to = sockaddr, control
+        peer.to = sockaddr
         return data, peer
+
+    @functools.cached_property
+    def _sender(self) -> type[InternetSender]:
+        """The class of those whom this socket hears, which spares each of them a dictionary."""
+        return type("InternetSender", (InternetSender,), {"socket": self, "__doc__": InternetSender.__doc__})
+
+    def looks_again(self) -> bool:
+        """Whether to look for a second datagram at once, after the first, instead of waiting for it.
+
+        A quick peer has answered by then, and to look is ten times cheaper than to be told.  But a
+        slow one has not, and in vain it costs a twentieth of a datagram; so when that was the case a few times
+        in a row, it is tried now and then only.  Whoever finds one resets :attr:`in_vain`.
+        """
+        self.in_vain += 1
+        return self.in_vain <= 4 or self.in_vain % 16 == 0
 
     def send(self, data: bytes | bytearray | memoryview, to: Destination) -> int:
         """Send a datagram; what the system refuses is an OSError."""
-        sockaddr, control = to
-        if control:
-            return self.sock.sendmsg([data], control, 0, sockaddr)
-        return self.sock.sendto(data, sockaddr)
+        if self._asked and type(to) is AskedAddress and to.control:
+            return self.sock.sendmsg([data], to.control, 0, to)
+        return self.sock.sendto(data, to)
 
     def destination(self, peer: Address) -> Destination | None:
         """How to send to *peer*; ``None`` if that takes a socket of another family.
@@ -147,14 +295,14 @@ class DatagramSocket:
             ValueError: *peer* is no address.
         """
         if isinstance(peer, str):
-            return (sockaddr_of(peer), ()) if self.is_unix else None
+            return sockaddr_of(peer) if self.is_unix else None
         host, port = _host_and_port(peer)
         if ":" in host:
-            return (_sockaddr6(host, port), ()) if self.family == socket.AF_INET6 else None
+            return _sockaddr6(host, port) if self.family == socket.AF_INET6 else None
         _require_numeric(socket.AF_INET, host)
         if not self._speaks4:
             return None
-        return ((host, port) if self.family == socket.AF_INET else (f"::ffff:{host}", port, 0, 0)), ()
+        return (host, port) if self.family == socket.AF_INET else (f"::ffff:{host}", port, 0, 0)
 
     @property
     def is_closed(self) -> bool:
@@ -326,10 +474,15 @@ class ConnectedSocket(DatagramSocket):
     def __init__(self, sock: socket.socket, peer: Address, file: SocketFile | None = None) -> None:
         super().__init__(sock, file)
         self.peer = peer
+        self.peername = sock.getpeername() if self.family != _UNIX else sockaddr_of(str(peer))
+
+    def hear(self, most: int) -> tuple[bytes, Destination]:
+        """The next datagram, which can only be its peer's."""
+        return self.sock.recv(most), self.peername
 
     def receive(self, most: int) -> tuple[bytes, Address]:
-        """The next datagram, which can only be its peer's."""
-        return self.sock.recv(most), self.peer
+        """The next datagram, likewise."""
+        return self.hear(most)[0], self.peer
 
     def send(self, data: bytes | bytearray | memoryview, to: Destination) -> int:
         """Send a datagram to the peer, whatever *to* is."""
@@ -353,11 +506,11 @@ class _UNIXConnectedSocket(ConnectedSocket):
         with suppress(OSError):  # the server may come later; whoever sends before is told
             self._connect()
 
-    def receive(self, most: int) -> tuple[bytes, Address]:
+    def hear(self, most: int) -> tuple[bytes, Destination]:
         data = self.sock.recv(most)
         if not self._connected:
             raise BlockingIOError  # from nobody whom we know
-        return data, self.peer
+        return data, self.peername
 
     def send(self, data: bytes | bytearray | memoryview, to: Destination) -> int:
         if self._connected:
@@ -369,7 +522,7 @@ class _UNIXConnectedSocket(ConnectedSocket):
         return self.sock.send(data)
 
     def _connect(self) -> None:
-        self.sock.connect(sockaddr_of(str(self.peer)))
+        self.sock.connect(self.peername)
         with suppress(BlockingIOError):
             for _ in range(self.capacity):  # what others sent while it was not connected
                 self.sock.recv(1)

@@ -4,19 +4,22 @@ A server and a client of datagrams do the same: they hear datagrams, hand each o
 handler, and send some.  What they share is :class:`DatagramService`; a server adds where it is
 bound, a client whom it speaks to.
 
-A datagram that nobody takes is lost, so hearing and handling are apart.  For each socket one
-task waits, once, and then reads a batch without waiting; *workers* take what it has read from a
-bounded queue.  Handlers may wait (for a database, say) without holding up each other, so there
-can be many workers; but most handlers never do, and for them one worker does everything, in
-order, with no task made and no task switched between two datagrams.  The rule that gives both: who
-takes a datagram first calls one more worker if there is more to take.  So datagrams are
-begun in the order in which they came, whatever their handlers do.
+A datagram that nobody takes is lost, so hearing must not wait for handling.  Handlers may wait (for
+a database, say) without holding up each other, so there can be many tasks at work; but most handlers
+never do, and for them one task hears and handles everything, in order, with no task made and no
+task switched between two datagrams.  The rule that gives both: an *attendant* hears a socket, and
+begins the handlers of what it has heard itself, by hand.  The moment one of them has to wait, its
+attendant is lost for everything else, and calls another in its place, who hears and handles on.  So
+datagrams are begun in the order in which they came, whatever their handlers do.
 
-A worker that has emptied the queue looks once at the socket itself before it rests: a quick peer
-has sent again by then, and that spares two rounds of the event loop (measured: a third of the cost).
+What an attendant has heard, and cannot handle as ``max_handlers`` are at work already, waits in a bounded
+queue for the first of them to end.
 
 When the queue is full the newest are dropped, and counted: the sender of a datagram expects
 nothing, so making him wait, as a stream would, is not possible, and those that came first are served.
+
+Given a protocol instead of a handler, there is nothing to wait for: see
+:mod:`trioservice.net.datagram_protocols`.
 
 Whatever a peer or the network does ends no service (rule L16).  ICMP tells a sender about its
 *earlier* datagrams, and the socket module raises that from whatever is called next; it is told
@@ -27,25 +30,32 @@ from __future__ import annotations
 
 import contextvars
 import errno
-import itertools
 import math
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 import trio
 
 from ..errors import CannotSendError, DatagramTooLargeError, ServiceStateError
+from ..records import record
 from ..service import Service
 from .addresses import Address, address_of, show_address
 from .binding import hosts
+from .datagram_protocols import DatagramProtocolFactory, DatagramTransport
 from .datagram_sockets import (
+    ATTEMPTS,
+    HEARD,
+    LARGEST,
+    NETWORK,
+    NO_ROOM,
     DatagramSocket,
     Destination,
     InternetSender,
+    Ledger,
     UNIXSender,
     bind_datagrams,
     connect_datagrams,
@@ -60,7 +70,7 @@ from .endpoints import (
     datagram_client_endpoint,
     datagram_server_endpoint,
 )
-from .events import DatagramDropped, DatagramFailed, DatagramRejected, Listening, Throttle
+from .events import Listening
 from .handlers import awaitable, require_function
 
 __all__ = [
@@ -79,46 +89,23 @@ __all__ = [
 #: What is called for each datagram, with its bytes, who sent it, and the server or client that heard it.
 DatagramHandler: TypeAlias = Callable[[bytes, Any, Any], Awaitable[object]]
 
-# So much is done between two looks at what other tasks want: the datagrams that are read at
-# once, handled at once, and sent at once.  It costs a busy server 64 times less, and an idle one nothing.
+# So much is done between two looks at what other tasks want: the datagrams that are read at once,
+# handled at once, and sent at once.  It costs a busy server 64 times less, and an idle one nothing.
 _BATCH = 64
 
-# Workers that stay when there is nothing to do: one for the next datagram, and one whom that one
-# calls if there is another behind it.
+# Of these so many are read at once, before the first of them is handled.  A peer that waits for answers is
+# then woken once for several of them (measured: a twelfth of the cost of an echo).
+_READ = 16
+
+# Attendants that stay when there is nothing to do: one for the next handler that has to wait, and one
+# to end it.
 _SPARE = 2
-
-# What no UDP datagram exceeds, as its length is a number of 16 bits.  A buffer of this size is made for each.
-_LARGEST = 65_535
-
-# Somebody else's doing: there is nobody at that port, no way to that host, a firewall, or a
-# UNIX socket that has gone.
-_NETWORK = {
-    errno.ECONNREFUSED,
-    errno.ECONNRESET,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-    errno.ENETDOWN,
-    errno.ENETUNREACH,
-    errno.ENOENT,
-    errno.ENOPROTOOPT,
-    errno.ENOTCONN,
-    errno.EPERM,
-    errno.EPROTO,
-    errno.EPROTOTYPE,
-    errno.ETIMEDOUT,
-}
-# Heard from the network as well, but said of what we send they are ours.
-_HEARD = _NETWORK | {errno.EACCES, errno.EMSGSIZE, errno.EOPNOTSUPP}
-
-# The system, or the peer's queue, has no room now and may have it soon.
-_NO_ROOM = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM}
-_ATTEMPTS = 10  # for that, with pauses of 1, 2, 4 ... ms: about a second in all
 
 
 # ---- what servers and clients share ------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DatagramStatistics:
     """What a server or client of datagrams has done since its present, or last, run began."""
 
@@ -138,6 +125,7 @@ class DatagramStatistics:
 class DatagramOptions(TypedDict, total=False):
     """The options that all servers and clients of datagrams share; see :class:`DatagramService`."""
 
+    protocol: DatagramProtocolFactory | None
     max_handlers: int
     queue_size: int
     max_datagram: int
@@ -153,7 +141,9 @@ class DatagramService(Service):
     Not to be used by itself: :class:`DatagramServer` and :class:`DatagramClient` derive from it.
 
     Args:
-        handler: see there; ``None`` lets what comes be counted and forgotten.
+        handler: see there; ``None``, without a protocol, lets what comes be counted and forgotten.
+        protocol: instead of a handler: what makes, for each socket and anew in each run, an object with the
+            callbacks of :class:`~trioservice.net.datagram_protocols.DatagramProtocol`.
         max_handlers: so many handlers may be at work at once.  With 1, datagrams are handled strictly one
             after another.
         queue_size: so many datagrams may wait for a handler; when they are that many, the newest are dropped.
@@ -165,6 +155,7 @@ class DatagramService(Service):
         stop_timeout: seconds after its cancellation from which it is reported.
 
     Raises:
+        TypeError: both a handler and a protocol, or what is neither.
         ValueError: a limit that cannot be one.
     """
 
@@ -172,9 +163,10 @@ class DatagramService(Service):
         self,
         handler: DatagramHandler | None,
         *,
+        protocol: DatagramProtocolFactory | None = None,
         max_handlers: int = 64,
         queue_size: int = 1024,
-        max_datagram: int = _LARGEST,
+        max_datagram: int = LARGEST,
         name: str | None = None,
         start_timeout: float | None = None,
         drain_timeout: float | None = 5.0,
@@ -184,25 +176,33 @@ class DatagramService(Service):
             name=name, start_timeout=start_timeout, drain_timeout=drain_timeout, stop_timeout=stop_timeout
         )
         if handler is not None:
+            if protocol is not None:
+                raise TypeError("datagrams go to a handler or to a protocol, not to both")
             require_function("handler", handler, "data, peer and service")
+        if protocol is not None and not callable(protocol):
+            raise TypeError(f"protocol is a callable that makes a protocol, like its class, not {protocol!r}")
         self.max_handlers = _limit("max_handlers", max_handlers)
         self.queue_size = _limit("queue_size", queue_size)
-        self.max_datagram = _limit("max_datagram", max_datagram, _LARGEST)
+        self.max_datagram = _limit("max_datagram", max_datagram, LARGEST)
         self._handler = handler
+        self._protocol = protocol
         self._sockets: Sequence[DatagramSocket] = ()
         self._forget()
 
     def _forget(self) -> None:
         """Begin a new run (rule L3)."""
-        self._received = self._sent = self._dropped = self._oversize = self._failed = self._active = 0
-        self._bytes_received = self._bytes_sent = 0
+        self._ledger = Ledger(self)
+        self._active = 0
         self._queue: deque[tuple[bytes, Address]] = deque()
+        self._deaf: deque[DatagramSocket] = deque()  # those that nobody hears
+        self._ears: set[_Ear] = set()
         self._idle = trio.lowlevel.ParkingLot()
-        self._workers = 0
-        self._called = False  # a worker is on its way to the queue
-        self._ending = False  # nothing will come any more
+        self._called = False  # an attendant is on its way
+        self._transports: list[DatagramTransport] = []
+        self._ending = trio.Event()  # nothing will come any more
+        self._ended = False
         self._steps = _BATCH
-        self._drops, self._rejections, self._complaints, self._bugs = (Throttle() for _ in range(4))
+        self._trouble: OSError | None = None  # why the last datagram could not be sent
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -211,218 +211,312 @@ class DatagramService(Service):
 
     def statistics(self) -> DatagramStatistics:
         """A snapshot of its counters."""
+        ledger = self._ledger
         return DatagramStatistics(
-            received=self._received,
-            sent=self._sent,
-            dropped=self._dropped,
-            oversize=self._oversize,
-            failed=self._failed,
+            received=ledger.received,
+            sent=ledger.sent,
+            dropped=ledger.dropped,
+            oversize=ledger.oversize,
+            failed=ledger.failed,
             active=self._active,
             queued=len(self._queue),
-            bytes_received=self._bytes_received,
-            bytes_sent=self._bytes_sent,
+            bytes_received=ledger.bytes_received,
+            bytes_sent=ledger.bytes_sent,
         )
 
     # ---- its life
 
     async def run(self, task_status: trio.TaskStatus[tuple[Address, ...]]) -> None:
         """Hear and handle until drained or cancelled; return when the last handler has."""
+        if self._protocol is None:
+            await self._run_handlers(task_status)
+        else:
+            await self._run_protocols(self._protocol, task_status)
+
+    async def _run_handlers(self, task_status: trio.TaskStatus[tuple[Address, ...]]) -> None:
         self._context = contextvars.copy_context()
+        self._deaf.extend(self._sockets)
         try:
             async with trio.open_nursery() as self._nursery:
+                for _ in self._sockets:
+                    self._nursery.start_soon(self._attend, name=f"{self.path} attendant")
+                task_status.started(self.addresses)
                 try:
-                    with trio.CancelScope() as self._hearing:
-                        async with trio.open_nursery() as ears:
-                            for sock in self._sockets:
-                                ears.start_soon(self._hear, sock)
-                            task_status.started(self.addresses)
+                    await self._ending.wait()
                 finally:
-                    self._ending = True
+                    self._ended = True
                 for sock in self._sockets:
                     self._take_the_rest(sock)
-                if self._queue:
-                    self._call_worker()
+                self._call()
                 self._idle.unpark_all()
         finally:
-            self._dropped += len(self._queue)
+            self._ledger.dropped += len(self._queue)
             self._queue.clear()
+
+    async def _run_protocols(
+        self, factory: DatagramProtocolFactory, task_status: trio.TaskStatus[tuple[Address, ...]]
+    ) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                for sock in self._sockets:
+                    transport = DatagramTransport(sock, factory, self._ledger, self.max_datagram, nursery)
+                    self._transports.append(transport)
+                for transport in self._transports:
+                    nursery.start_soon(transport.attend, name=f"{self.path} protocol")
+                task_status.started(self.addresses)
+        finally:
+            for transport in self._transports:
+                transport.lose(None)
 
     async def drain(self) -> None:
         """Hear nothing more; :meth:`run` returns, and so ends this, when what has arrived is handled."""
-        self._hearing.cancel(reason="the service takes no new datagrams")
+        self._ended = True
+        self._ending.set()
+        for ear in self._ears:
+            if ear.listens:
+                ear.scope.cancel(reason="the service takes no new datagrams")
+        for transport in self._transports:
+            transport.finish()
         await trio.sleep_forever()
+
+    # ---- attendants
+
+    def _call(self) -> None:
+        """Call one more attendant."""
+        if self._called:
+            return
+        if self._idle:
+            self._idle.unpark()
+        else:
+            self._nursery.start_soon(self._attend, name=f"{self.path} attendant")
+        self._called = True
+
+    def _call_if_needed(self) -> None:
+        if (self._deaf and not self._ended) or (self._queue and self._active < self.max_handlers):
+            self._call()
+
+    async def _attend(self) -> None:
+        """Be an attendant.
+
+        If a handler leaves a context variable set, the next one must not find it; only a new task
+        has a new context, so this one ends.
+        """
+        context = contextvars.copy_context()
+        while await self._handle_what_waits(context):
+            if self._deaf and not self._ended:
+                if not await self._hear(self._deaf.popleft(), context):
+                    break
+            elif self._ended or len(self._idle) >= _SPARE:
+                break
+            else:
+                self._called = False
+                await self._idle.park()
+        self._called = False
+        context.run(self._call_if_needed)
 
     # ---- hearing
 
-    async def _hear(self, sock: DatagramSocket) -> None:
-        """Take what comes to one socket."""
-        while True:
-            await sock.wait_readable()
-            # No more than there is room for, so that idle workers have a turn before any is
-            # dropped.  Where there is no room and no worker to make some, what comes is taken and dropped.
+    async def _hear(self, sock: DatagramSocket, context: contextvars.Context) -> bool:
+        """Hear one socket, until a handler has to wait; whether the next datagram may be handled here."""
+        ear = _Ear(sock)
+        self._ears.add(ear)
+        self._called = False
+        try:
+            with ear.scope:
+                while not (ear.relieved or self._ended):
+                    ear.listens = True
+                    await sock.wait_readable()
+                    ear.listens = False
+                    self._steps = _BATCH
+                    # A drain that comes at this very moment finds nobody listening any more.
+                    if not self._ended and not await self._hear_a_batch(ear, context):
+                        return False
+            return True
+        finally:
+            self._ears.discard(ear)
+            if not ear.relieved:
+                self._deaf.append(sock)
+
+    async def _hear_a_batch(self, ear: _Ear, context: contextvars.Context) -> bool:
+        """Take and handle what has come to a socket, and what comes meanwhile; the result is as above."""
+        most, left = 1, _BATCH
+        while left > 0 and not (ear.relieved or self._ended):
+            # No more than there is room for.  Where there is none, and nobody on the way to make
+            # some, what comes is taken and dropped.
             room = self.queue_size - len(self._queue)
             if not room and self._called:
-                continue
+                return True
             try:
-                self._take(sock, min(room, _BATCH) or _BATCH)
+                taken = self._take(ear.sock, min(most, room, left) or left)
             except OSError as error:
-                if error.errno not in _NO_ROOM:
+                if error.errno not in NO_ROOM:
                     raise
-                await trio.sleep(0.02)  # the kernel has no memory
-            if self._queue:
-                self._call_worker()
+                return await self._handle_what_waits(context, ear) and await self._pause(ear)
+            if self._queue and not await self._handle_what_waits(context, ear):
+                return False
+            if not taken:
+                break
+            left -= taken
+            if most == _READ:
+                ear.sock.in_vain = 0
+            elif not ear.sock.looks_again():
+                break
+            most = _READ
+        return True
 
-    def _take(self, sock: DatagramSocket, most: int) -> None:
-        """Take up to *most* datagrams without waiting."""
-        self._latest = sock
-        for _ in range(most):
-            try:
-                data, peer = sock.receive(self.max_datagram + 1)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno not in _HEARD:
-                    raise
-                self._complain(sock.peer, error)
-            else:
-                self._admit(data, peer)
+    async def _pause(self, ear: _Ear) -> bool:
+        """The kernel has no memory."""
+        if not (ear.relieved or self._ended):
+            ear.listens = True
+            await trio.sleep(0.02)
+            ear.listens = False
+        return True
+
+    def _take(self, sock: DatagramSocket, most: int) -> int:
+        """Take up to *most* datagrams without waiting, and tell how many there were."""
+        queue, size, heard, heard_bytes = self._queue, self.max_datagram, 0, 0
+        # What had arrived when hearing ended is not dropped for want of room, as the kernel had room for it.
+        room = 0 if self._handler is None else math.inf if self._ended else self.queue_size
+        try:
+            for taken in range(most):
+                try:
+                    data, peer = sock.receive(size + 1)
+                except BlockingIOError:
+                    return taken
+                except OSError as error:
+                    if error.errno not in HEARD:
+                        raise
+                    self._ledger.fail(sock.peer, error, True)
+                    continue
+                heard += 1
+                heard_bytes += len(data)
+                if len(data) <= size and len(queue) < room:
+                    queue.append((data, peer))
+                else:
+                    self._put_away(data, peer)
+            return most
+        finally:
+            self._ledger.received += heard
+            self._ledger.bytes_received += heard_bytes
+
+    def _put_away(self, data: bytes, peer: Address) -> None:
+        """Nobody will handle this datagram."""
+        if len(data) > self.max_datagram:
+            self._ledger.reject(peer, self.max_datagram)
+        elif self._handler is not None:
+            self._ledger.drop(peer, self.queue_size)
 
     def _take_the_rest(self, sock: DatagramSocket) -> None:
         """Take what has arrived until now, before hearing ends."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             try:
                 # More than the kernel can hold has come since, so a peer that does not stop is no
                 # reason to go on.
                 self._take(sock, sock.capacity)
             except OSError as error:  # as when hearing, but nobody waits for the kernel's memory now
-                if error.errno not in _NO_ROOM:
+                if error.errno not in NO_ROOM:
                     raise
             else:
                 return
 
-    def _admit(self, data: bytes, peer: Address) -> None:
-        """Queue a datagram, or drop it."""
-        self._received += 1
-        self._bytes_received += len(data)
-        if len(data) > self.max_datagram:
-            self._oversize += 1
-            self._reject(peer, f"it has more than {self.max_datagram} bytes (max_datagram)")
-        elif self._handler is None:
-            pass
-        elif len(self._queue) >= self.queue_size and not self._ending:
-            self._drop(peer)
-        else:
-            self._queue.append((data, peer))
-
     # ---- handling
 
-    def _call_worker(self) -> None:
-        """See that one more worker looks at the queue, if there may be one more."""
-        if self._called:
-            return
-        if self._idle:
-            self._idle.unpark()
-        elif self._workers < self.max_handlers:
-            self._workers += 1
-            self._nursery.start_soon(self._work, name=f"{self.path} worker")
-        else:
-            return
-        self._called = True
+    async def _handle_what_waits(self, context: contextvars.Context, ear: _Ear | None = None) -> bool:
+        """Handle datagrams, one after another, while there are any; whether the context is as it was.
 
-    async def _work(self) -> None:
-        """Be a worker."""
-        context = contextvars.copy_context()
-        try:
-            await self._work_while_clean(context)
-        finally:
-            self._workers -= 1
-        if self._queue:
-            context.run(self._call_worker)
-
-    async def _work_while_clean(self, context: contextvars.Context) -> None:
-        """Handle datagrams, one after another, while there are any.
-
-        If a handler leaves a context variable set, the next one must not find it; only a new task
-        has a new context, so this one ends.
+        Args:
+            context: as it has to be for each of them.
+            ear: what this attendant has to leave to another as soon as a handler waits.
         """
-        while True:
-            self._called = False
-            while self._queue:
-                await self._handle_next()
-                if _differs(context):
-                    return
-            if self._more():
+        queue = self._queue
+        while queue and self._active < self.max_handlers:
+            if self._steps <= 0:
+                self._steps = _BATCH
+                await trio.lowlevel.checkpoint()
                 continue
-            if self._ending or len(self._idle) >= _SPARE:
-                return
-            await self._idle.park()
+            data, peer = queue.popleft()
+            steps = self._steps - 1
+            self._active += 1
+            try:
+                rest = _begun(self._handler(data, peer, self))  # type: ignore[misc]
+                if rest is not None:
+                    self._leave_to_others(ear)
+                    await rest
+            except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this datagram only
+                self._tell_failure(peer, error)
+            except BaseExceptionGroup as group:
+                # A handler that was cancelled and raised as well: each part goes its own way.
+                errors, others = group.split(Exception)
+                if errors is not None:
+                    self._tell_failure(peer, errors)
+                if others is not None:
+                    raise others from None
+            finally:
+                self._active -= 1
+            if _differs(context):
+                return False
+            # One who answers has taken his step in sending; the first answer is part of handling.
+            if self._steps > steps:
+                self._steps = steps
+        return True
 
-    def _more(self) -> bool:
-        """Whether more has come meanwhile, where the last came from.
-
-        A quick peer has answered already, and to look is ten times cheaper than to be told.
-        """
-        if not self._ending:
-            with suppress(OSError):  # those that matter are told to the task that hears
-                self._take(self._latest, min(_BATCH, self.queue_size))
-        return bool(self._queue)
-
-    async def _handle_next(self) -> None:
-        data, peer = self._queue.popleft()
-        if self._queue:
-            self._call_worker()
-        self._steps -= 1
-        self._active += 1
-        try:
-            await awaitable("the handler", self._handler(data, peer, self))  # type: ignore[misc]
-        except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this datagram only
-            self._tell_failure(peer, error)
-        except BaseExceptionGroup as group:
-            # A handler that was cancelled and raised as well: each part goes its own way.
-            errors, others = group.split(Exception)
-            if errors is not None:
-                self._tell_failure(peer, errors)
-            if others is not None:
-                raise others from None
-        finally:
-            self._active -= 1
-        if self._steps <= 0:
-            self._steps = _BATCH
-            self._called = True  # this one is on its way to the queue, too
-            await trio.lowlevel.checkpoint()
-            self._called = False
+    def _leave_to_others(self, ear: _Ear | None) -> None:
+        """This attendant's handler waits, so somebody else has to do what it does besides."""
+        if ear is not None and not ear.relieved:
+            ear.relieved = True
+            self._deaf.append(ear.sock)
+        self._called = False
+        self._call_if_needed()
 
     # ---- sending
+
+    def _try(self, sock: DatagramSocket, data: bytes | bytearray | memoryview, to: Destination) -> bool:
+        """Send without waiting, which nearly always succeeds; whether it has.
+
+        A sender who waits for nothing has to let others have their turn now and then.  Attendants do that
+        between two datagrams, so handlers that do no more than answer answer in order; for those that
+        send without end this refuses.
+        """
+        self._steps -= 1
+        if self._steps < -_BATCH:
+            return False
+        if sock.forgets:
+            self._take_what_may_be_forgotten(sock)
+        try:
+            size = sock.send(data, to)
+        except OSError as error:
+            self._trouble = error
+            return False
+        self._ledger.sent += 1
+        self._ledger.bytes_sent += size
+        return True
 
     async def _send(
         self, sock: DatagramSocket, data: bytes | bytearray | memoryview, to: Destination
     ) -> None:
-        self._steps -= 1
-        if self._steps < -_BATCH:
-            # Workers have their checkpoint between two datagrams, and so handlers that do no more
-            # than answer answer in order; this is for those that send without end.
-            self._steps = _BATCH
-            await trio.lowlevel.checkpoint()
-        for attempt in itertools.count():
-            if sock.forgets and not self._ending:
-                self._take_what_may_be_forgotten(sock)
-            try:
-                self._bytes_sent += sock.send(data, to)
-            except OSError as error:
+        """Go on where :meth:`_try` could not."""
+        attempt = 0
+        while True:
+            error, self._trouble = self._trouble, None
+            if error is None:
+                self._steps = _BATCH
+                await trio.lowlevel.checkpoint()
+            else:
                 try:
                     await self._overcome(sock, data, to, error, attempt)
                 except trio.ClosedResourceError:
                     raise self._not_sent() from None
-            else:
-                self._sent += 1
+                attempt += 1
+            if self._try(sock, data, to):
                 return
 
     def _take_what_may_be_forgotten(self, sock: DatagramSocket) -> None:
         """Take as much as there is room for; where there is none, it would be dropped by us."""
+        if self._ended or self._protocol is not None:
+            return
         with suppress(OSError):  # those that matter are told to the task that hears
             self._take(sock, self.queue_size - len(self._queue))
-        if self._queue:
-            self._context.run(self._call_worker)  # a worker has nothing of the sender's context
+        self._context.run(self._call_if_needed)  # an attendant has nothing of the sender's context
 
     def _not_sent(self) -> ServiceStateError:
         return ServiceStateError(f"{self.path!r} was stopped while this datagram waited, so it is not sent")
@@ -438,54 +532,95 @@ class DatagramService(Service):
         """Return when it may be tried again; raise if *error* is the last word."""
         if sock.is_closed:
             raise self._not_sent() from None
-        if error.errno in _NO_ROOM and attempt < _ATTEMPTS:
+        if error.errno in NO_ROOM and attempt < ATTEMPTS:
             if attempt == 0 and isinstance(error, BlockingIOError):
                 await sock.wait_writable()
             else:
                 # A buffer of the system's, or the queue of a UNIX peer, is full, and nothing tells
                 # when it is no longer.
                 await trio.sleep(0.001 * 2**attempt)
-        elif error.errno in _NETWORK and sock.complains_late and attempt == 0:
-            self._complain(sock.peer, error)  # saying so has cleared it
+        elif error.errno in NETWORK and sock.complains_late and attempt == 0:
+            self._ledger.fail(sock.peer, error, True)  # saying so has cleared it
         else:
-            peer = address_of(to[0]) if sock.peer is None else sock.peer
+            peer = address_of(to) if sock.peer is None else sock.peer
             raise _refusal(error, data, sock, peer) from None
 
     # ---- telling
 
     def _tell_failure(self, peer: Address, error: Exception | BaseExceptionGroup) -> None:
-        by_peer = _is_networks(error)
-        self._failed += 1
-        self._emit_failure(self._complaints if by_peer else self._bugs, peer, error, by_peer)
+        self._ledger.fail(peer, error, _is_networks(error))
 
-    def _complain(self, peer: Address | None, error: OSError) -> None:
-        """The network complains about something that was sent before."""
-        self._failed += 1
-        self._emit_failure(self._complaints, peer, error, True)
 
-    def _emit_failure(
-        self, throttle: Throttle, peer: Address | None, error: BaseException, by_peer: bool
-    ) -> None:
-        now = trio.current_time()
-        if throttle.passes(now):
-            self.emit(DatagramFailed(self.path, now, peer, error, by_peer, throttle.held_back()))
+class _Ear:
+    """An attendant's turn at one socket."""
 
-    def _drop(self, peer: Address) -> None:
-        self._dropped += 1
-        now = trio.current_time()
-        if self._drops.passes(now):
-            self.emit(DatagramDropped(self.path, now, peer, self.queue_size, self._drops.held_back()))
+    __slots__ = ("listens", "relieved", "scope", "sock")
 
-    def _reject(self, peer: Address, reason: str) -> None:
-        now = trio.current_time()
-        if self._rejections.passes(now):
-            self.emit(DatagramRejected(self.path, now, peer, reason, self._rejections.held_back()))
+    def __init__(self, sock: DatagramSocket) -> None:
+        self.sock = sock
+        #: Around all of the turn.  It is cancelled only while the attendant *listens*, so no handler is.
+        self.scope = trio.CancelScope()
+        self.listens = False
+        self.relieved = False  #: of the socket, which another hears now
+
+
+def _begun(result: Awaitable[object]) -> _Rest | None:
+    """Begin the handler whose call gave *result*; what is left of it, if it has to wait."""
+    handling = result if type(result) is CoroutineType else _awaiting(awaitable("the handler", result))
+    try:
+        wait = handling.send(None)
+    except StopIteration:
+        return None
+    return _Rest(handling, wait)
+
+
+async def _awaiting(result: Awaitable[object]) -> None:
+    """Something else that can be awaited, as a coroutine."""
+    await result
+
+
+class _Rest:
+    """What is left of a coroutine that has begun by hand, and waits: to be awaited like any other.
+
+    Args:
+        handling: the coroutine.
+        wait: what it has asked of the event loop.
+    """
+
+    def __init__(self, handling: Any, wait: object) -> None:
+        self._handling = handling
+        self._wait = wait
+        self.send, self.throw, self.close = handling.send, handling.throw, handling.close
+
+    def __await__(self) -> _Rest:
+        return self
+
+    def __iter__(self) -> _Rest:
+        return self
+
+    def __next__(self) -> object:
+        return self._wait
+
+    @property
+    def cr_frame(self) -> Any:
+        """For those who ask where a task is (rule L11): in the handler."""
+        return self._handling.cr_frame
+
+    @property
+    def cr_await(self) -> Any:
+        """Likewise."""
+        return self._handling.cr_await
 
 
 def _differs(context: contextvars.Context) -> bool:
     """Whether a context variable has another value now than in *context*."""
     now = contextvars.copy_context()
-    return len(now) != len(context) or any(now.get(variable) is not context[variable] for variable in context)
+    if len(now) != len(context):
+        return True
+    for variable, value in now.items():  # noqa: SIM110 - for each datagram, so without a generator
+        if context.get(variable) is not value:
+            return True
+    return False
 
 
 def _is_networks(error: BaseException) -> bool:
@@ -514,7 +649,7 @@ def _refusal(
         return PermissionError(
             error.errno, f"cannot send to {shown}: it is a broadcast address; allow that by broadcast=True"
         )
-    if error.errno in _NO_ROOM | _NETWORK or sock.is_unix:
+    if error.errno in NO_ROOM | NETWORK or sock.is_unix:
         return CannotSendError(error.errno or 0, f"cannot send to {shown}: {error.strerror or error}")
     return error
 
@@ -556,7 +691,7 @@ class DatagramServer(DatagramService):
     def __init__(
         self,
         endpoint: str | DatagramServerEndpoint,
-        handler: DatagramHandler,
+        handler: DatagramHandler | None = None,
         **options: Unpack[DatagramOptions],
     ) -> None:
         if isinstance(endpoint, str):
@@ -565,8 +700,10 @@ class DatagramServer(DatagramService):
             raise TypeError(
                 f"endpoint is a text like 'udp:7006', or the description of one for servers, not {endpoint!r}"
             )
-        if handler is None:
-            raise TypeError("a datagram server needs a handler: an async function of data, peer and server")
+        if handler is None and options.get("protocol") is None:
+            raise TypeError(
+                "a datagram server needs a handler, an async function of data, peer and server, or a protocol"
+            )
         super().__init__(handler, **options)
         self.endpoint = endpoint
 
@@ -607,14 +744,18 @@ class DatagramServer(DatagramService):
             ServiceStateError: the server is not bound, or was stopped while this waited.
             ValueError: *peer* is no address, or of a family that the server is not bound to.
         """
-        sock, to = self._way_to(peer)
-        await self._send(sock, data, to)
+        if isinstance(peer, InternetSender) and peer.socket in self._sockets:
+            sock, to = peer.socket, peer.to or peer
+        else:
+            sock, to = self._way_to(peer)
+        if not self._try(sock, data, to):
+            await self._send(sock, data, to)
 
     def _way_to(self, peer: Address) -> tuple[DatagramSocket, Destination]:
         if peer == "":
             message = "cannot answer a UNIX socket without a name; the client has to bind it to one"
             raise CannotSendError(errno.ENOTCONN, message)
-        if isinstance(peer, InternetSender | UNIXSender) and peer.socket in self._sockets:
+        if isinstance(peer, UNIXSender) and peer.socket in self._sockets:
             return peer.socket, peer.to
         if not self._sockets:
             raise ServiceStateError(f"{self.path!r} is not bound, so nothing can be sent; start it before")
@@ -644,13 +785,13 @@ class UDPServer(DatagramServer):
         v6_only: an IPv6 socket takes no IPv4 datagrams; ``False`` lets ``host="::"`` take both.
         device: only what comes through this network device (SO_BINDTODEVICE; Linux).
         broadcast: it may send to broadcast addresses.
-        **options: those of :class:`DatagramService`, from ``max_handlers`` on.
+        **options: those of :class:`DatagramService`, from ``protocol`` on.
     """
 
     def __init__(
         self,
         port: int,
-        handler: DatagramHandler,
+        handler: DatagramHandler | None = None,
         *,
         host: str | Sequence[str] | None = None,
         reuse_port: bool = False,
@@ -676,13 +817,13 @@ class UNIXDatagramServer(DatagramServer):
         mode: who may send, as the file's mode; none but the owner by default.
         user: whom the file is to belong to, by name or number.
         group: likewise.
-        **options: those of :class:`DatagramService`, from ``max_handlers`` on.
+        **options: those of :class:`DatagramService`, from ``protocol`` on.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        handler: DatagramHandler,
+        handler: DatagramHandler | None = None,
         *,
         mode: int = 0o600,
         user: str | int | None = None,
@@ -764,7 +905,9 @@ class DatagramClient(DatagramService):
         """
         if not self._sockets:
             raise ServiceStateError(f"{self.path!r} does not run, so nothing can be sent; start it before")
-        await self._send(self._sockets[0], data, (None, ()))
+        sock = self._sockets[0]
+        if not self._try(sock, data, sock.peername):
+            await self._send(sock, data, sock.peername)
 
 
 class UDPClient(DatagramClient):
@@ -780,7 +923,7 @@ class UDPClient(DatagramClient):
         handler: ``async def handler(data, peer, client)``, as for :class:`DatagramClient`.
         bind_address: our own address to send from.
         broadcast: *host* may be a broadcast address.
-        **options: those of :class:`DatagramService`, from ``max_handlers`` on.
+        **options: those of :class:`DatagramService`, from ``protocol`` on.
     """
 
     def __init__(
@@ -808,7 +951,7 @@ class UNIXDatagramClient(DatagramClient):
         handler: ``async def handler(data, peer, client)``, as for :class:`DatagramClient`.
         bind_path: our own path, where answers arrive; the file is removed at the end.  By default an
             abstract name that the kernel chooses (Linux; elsewhere there are no answers without this).
-        **options: those of :class:`DatagramService`, from ``max_handlers`` on.
+        **options: those of :class:`DatagramService`, from ``protocol`` on.
     """
 
     def __init__(

@@ -21,10 +21,10 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from ..errors import ServiceError
+from ..records import record
 
 if typing.TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -78,8 +78,7 @@ def _width(shown: str) -> int:
 # ---- what a kind is made of -------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """One way to write a value.
 
     Args:
@@ -107,8 +106,7 @@ class Form:
         return f"{name} is {self.wanted}, not {came!r}" + (mend and f"; {mend}")
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """One argument of a kind, made from one field of its dataclass.
 
     Args:
@@ -274,8 +272,7 @@ def read(text: str, role: type[E], kinds: Kinds) -> E:
     return typing.cast("E", endpoint)
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """One part of a text between colons, without its quoting."""
 
     start: int  # in the whole text, like all places
@@ -319,7 +316,7 @@ def _joined(value: list[tuple[str, int]]) -> str:
     return "".join(character for character, _ in value)
 
 
-@dataclass(frozen=True)
+@record
 class _Reader:
     """Builds descriptions from the parts of one text."""
 

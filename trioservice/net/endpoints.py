@@ -29,9 +29,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from ..records import record
 from .endpoint_text import Endpoint, EndpointError, Form, arguments_of, quote, read
 
 __all__ = [
@@ -284,7 +284,7 @@ def _below(endpoint: SSLServerEndpoint | TLSServerEndpoint) -> StreamServerEndpo
 BACKLOG = 65_535
 
 
-@dataclass(frozen=True)
+@record
 class TCPServerEndpoint(StreamServerEndpoint):
     """``tcp:8080:interface=127.0.0.1``
 
@@ -308,7 +308,7 @@ class TCPServerEndpoint(StreamServerEndpoint):
     device: Text | None = None
 
 
-@dataclass(frozen=True)
+@record
 class TCP6ServerEndpoint(TCPServerEndpoint):
     """``tcp6:8080``: IPv6 alone, on all interfaces unless some are named."""
 
@@ -316,7 +316,7 @@ class TCP6ServerEndpoint(TCPServerEndpoint):
     versions: ClassVar[tuple[int, ...]] = (6,)
 
 
-@dataclass(frozen=True)
+@record
 class UNIXServerEndpoint(StreamServerEndpoint):
     """``unix:/run/shop.sock:mode=660``, or ``unix:@shop`` for an abstract name (Linux).
 
@@ -344,7 +344,7 @@ class UNIXServerEndpoint(StreamServerEndpoint):
         _refuse_file_options_of_abstract_names(self)
 
 
-@dataclass(frozen=True)
+@record
 class SSLServerEndpoint(StreamServerEndpoint):
     r"""``ssl:443:certKey=shop.pem:privateKey=shop.key``: TLS, with one certificate.
 
@@ -394,7 +394,7 @@ class SSLServerEndpoint(StreamServerEndpoint):
         return _below(self)
 
 
-@dataclass(frozen=True)
+@record
 class TLSServerEndpoint(StreamServerEndpoint):
     """``tls:/etc/shop/certs``: TLS, with a certificate for each name that clients ask for (SNI).
 
@@ -427,7 +427,7 @@ class TLSServerEndpoint(StreamServerEndpoint):
         return _below(self)
 
 
-@dataclass(frozen=True)
+@record
 class HAProxyServerEndpoint(StreamServerEndpoint):
     """``haproxy:tcp:8080``: connections begin with a PROXY protocol header, which tells the real client.
 
@@ -443,7 +443,7 @@ class HAProxyServerEndpoint(StreamServerEndpoint):
     trust: Networks = ("127.0.0.0/8", "::1/128", "unix")
 
 
-@dataclass(frozen=True)
+@record
 class StdioServerEndpoint(StreamServerEndpoint):
     """``stdio:``: one connection, whose two directions are standard input and output."""
 
@@ -453,7 +453,7 @@ class StdioServerEndpoint(StreamServerEndpoint):
 # ---- kinds: datagram servers ------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@record
 class UDPServerEndpoint(DatagramServerEndpoint):
     """``udp:5353:interface=127.0.0.1``; the arguments are those of ``tcp``.
 
@@ -472,7 +472,7 @@ class UDPServerEndpoint(DatagramServerEndpoint):
     broadcast: Flag = False
 
 
-@dataclass(frozen=True)
+@record
 class UNIXDatagramServerEndpoint(DatagramServerEndpoint):
     """``unix-datagram:/run/shop.sock:mode=660``; the arguments are those of ``unix``."""
 
@@ -491,7 +491,7 @@ class UNIXDatagramServerEndpoint(DatagramServerEndpoint):
 # ---- kinds: what was opened by somebody else --------------------------------------------------
 
 
-@dataclass(frozen=True)
+@record
 class SystemdEndpoint(StreamServerEndpoint, DatagramServerEndpoint):
     """``systemd:web`` or ``systemd:index=0``: a socket that systemd opened for us (LISTEN_FDS).
 
@@ -514,7 +514,7 @@ class SystemdEndpoint(StreamServerEndpoint, DatagramServerEndpoint):
             raise ValueError("systemd takes a name or an index, not both")
 
 
-@dataclass(frozen=True)
+@record
 class FDEndpoint(StreamServerEndpoint, DatagramServerEndpoint):
     """``fd:3``: a socket that whoever started us left open at that descriptor.
 
@@ -530,7 +530,7 @@ class FDEndpoint(StreamServerEndpoint, DatagramServerEndpoint):
 # ---- kinds: clients ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@record
 class TCPClientEndpoint(StreamClientEndpoint):
     """``tcp:example.com:80``
 
@@ -549,7 +549,7 @@ class TCPClientEndpoint(StreamClientEndpoint):
     bind_address: Text | None = None
 
 
-@dataclass(frozen=True)
+@record
 class UNIXClientEndpoint(StreamClientEndpoint):
     """``unix:/run/shop.sock``, or ``unix:@shop`` for an abstract name.
 
@@ -568,7 +568,7 @@ class UNIXClientEndpoint(StreamClientEndpoint):
     timeout: Seconds = 30.0
 
 
-@dataclass(frozen=True)
+@record
 class SSLClientEndpoint(StreamClientEndpoint):
     """``ssl:example.com:443``: TLS; the server's certificate is always verified.
 
@@ -594,7 +594,7 @@ class SSLClientEndpoint(StreamClientEndpoint):
     alpn: Texts = ()
 
 
-@dataclass(frozen=True)
+@record
 class TLSClientEndpoint(StreamClientEndpoint):
     r"""``tls:example.com:443``: the same as ``ssl`` in the words of Twisted's ``tls``, and over any endpoint.
 
@@ -625,7 +625,7 @@ class TLSClientEndpoint(StreamClientEndpoint):
         _refuse_what_endpoint_replaces(self)
 
 
-@dataclass(frozen=True)
+@record
 class UDPClientEndpoint(DatagramClientEndpoint):
     """``udp:example.com:53``
 
@@ -644,7 +644,7 @@ class UDPClientEndpoint(DatagramClientEndpoint):
     broadcast: Flag = False
 
 
-@dataclass(frozen=True)
+@record
 class UNIXDatagramClientEndpoint(DatagramClientEndpoint):
     """``unix-datagram:/run/shop.sock``
 

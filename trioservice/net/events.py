@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from ..events import Event
+from ..records import record
 from .addresses import Address, show_address
 
 __all__ = [
@@ -58,7 +58,7 @@ def and_more(times: int) -> str:
     return f"; and {times} more since the last such line" if times else ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Listening(Event):
     """A server takes connections, or datagrams, at *addresses*; for port 0, the port that it was given."""
 
@@ -68,7 +68,7 @@ class Listening(Event):
         return f"listening on {', '.join(map(show_address, self.addresses))}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConnectionFailed(Event):
     """One connection ended with an error, which ended nothing else (rule L16).
 
@@ -100,7 +100,7 @@ def reason_of(error: BaseException) -> str:
     return str(error.__cause__ or error) or type(error).__name__
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandshakeFailed(Event):
     """A connection ended before its handler's turn: no TLS, no PROXY header, or not in time.
 
@@ -117,7 +117,7 @@ class HandshakeFailed(Event):
         return f"connection from {who} got no further than its handshake: {reason_of(self.error)}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConnectionRejected(Event):
     """A connection was closed because of who made it; told at most once a second.
 
@@ -135,7 +135,7 @@ class ConnectionRejected(Event):
         return f"rejected a connection from {show_address(self.peer)}: {self.reason}{and_more(self.times)}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConnectionTimedOut(Event):
     """A connection was closed because no byte had passed, in either direction, for *seconds*."""
 
@@ -146,7 +146,7 @@ class ConnectionTimedOut(Event):
         return f"connection from {show_address(self.peer)} was idle for {self.seconds:g} s, and is closed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CertificatesLoaded(Event):
     """A server has loaded its certificates again; connections made from now on see them."""
 
@@ -154,7 +154,7 @@ class CertificatesLoaded(Event):
         return "certificates loaded again"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CertificatesRejected(Event):
     """A server was asked to load its certificates again and could not; it keeps the old ones."""
 
@@ -169,7 +169,7 @@ class CertificatesRejected(Event):
         return f"certificates not loaded again, the old ones stay: {self.error}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Connected(Event):
     """A client has connected, and has been prepared.
 
@@ -185,7 +185,7 @@ class Connected(Event):
         return f"connected to {show_address(self.peer)}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConnectFailed(Event):
     """An attempt to connect has failed.
 
@@ -209,7 +209,7 @@ class ConnectFailed(Event):
         return f"{self.error} (attempt {self.tries}; {again})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Disconnected(Event):
     """A client's connection, *seconds* old, is closed."""
 
@@ -220,7 +220,7 @@ class Disconnected(Event):
         return f"disconnected from {show_address(self.peer)} after {self.seconds:.1f} s"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unverified(Event):
     """A client was given a TLS context that does not verify whom it speaks to; told at every start."""
 
@@ -238,7 +238,7 @@ class Unverified(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AcceptDelayed(Event):
     """The process has no descriptor (or memory) left for a new connection; told at most once a second.
 
@@ -260,7 +260,7 @@ class AcceptDelayed(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DatagramFailed(Event):
     """One datagram ended with an error, which ended nothing else (rule L16).
 
@@ -291,7 +291,7 @@ class DatagramFailed(Event):
         return f"handler for a datagram from {who} raised {raised}{and_more(self.times)}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DatagramDropped(Event):
     """A datagram was dropped because *queue_size* others wait already; told at most once a second.
 
@@ -317,7 +317,7 @@ class DatagramDropped(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DatagramRejected(Event):
     """A datagram was dropped because of what it is; told at most once a second.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable
 
-__all__ = ["awaitable", "require_function"]
+__all__ = ["awaitable", "require_function", "require_handler_or_protocol"]
 
 
 def require_function(argument: str, given: object, takes: str = "a stream") -> None:
@@ -23,6 +23,24 @@ def require_function(argument: str, given: object, takes: str = "a stream") -> N
         given.close()  # nobody will await it, and it should not complain of that as well
         mend = f"; write {given.__name__} where {given.__name__}(...) was meant"
     raise TypeError(f"{argument} is an async function that takes {takes}, not {given!r}{mend}")
+
+
+def require_handler_or_protocol(handler: object, protocol: object, takes: str = "a stream") -> None:
+    """See that exactly one of the two was given, and can be called.
+
+    Raises:
+        TypeError: says which it is not.
+    """
+    if handler is not None and protocol is not None:
+        raise TypeError("give a handler or protocol=, not both: one of them has the connections")
+    if protocol is None:
+        if handler is None:
+            raise TypeError(f"give a handler, an async function that takes {takes}, or protocol=")
+        require_function("handler", handler, takes)
+    elif not callable(protocol):
+        raise TypeError(
+            f"protocol is a class, or a function without arguments, that makes a protocol, not {protocol!r}"
+        )
 
 
 def awaitable(whose: str, result: Awaitable[object]) -> Awaitable[object]:

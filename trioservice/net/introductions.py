@@ -58,6 +58,11 @@ class Introduction:
                     )
                 self.certificates = certificates_of(layer)
 
+    @property
+    def is_short(self) -> bool:
+        """Whether nothing has to be said: there is neither a proxy nor TLS."""
+        return self._proxies is None and self.certificates is None
+
     async def of_client(self, stream: Connection) -> None:
         """Let a proxy say who the client is.
 

@@ -118,7 +118,7 @@ class SocketListener(Listener):
             sock, sockaddr = self._sock.accept()
         except BlockingIOError:
             return None
-        return SocketStream(trio.socket.from_stdlib_socket(sock), peer_of(sock, sockaddr))
+        return SocketStream(sock, peer_of(sock, sockaddr))
 
     async def wait(self) -> None:
         """Wait until somebody may be there."""

@@ -27,12 +27,12 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, Unpack
 
 import trio
 
 from ..errors import MembershipError, ServiceStateError
+from ..records import record
 from .addresses import Address
 from .binding import SockAddr, bind_everywhere, cannot_listen, hosts
 from .datagram_sockets import DatagramSocket, bind_datagrams
@@ -72,7 +72,7 @@ class MulticastServer(DatagramServer):
     Args:
         port: 0 to 65535; shared with others who listen to groups at it.
         handler: ``async def handler(data, peer, server)``, as for
-            :class:`~trioservice.net.datagrams.DatagramServer`.
+            :class:`~trioservice.net.datagrams.DatagramServer`; or ``None``, and ``protocol=`` among the options.
         groups: the groups to join, of IPv4 or IPv6, each as an address or as ``(address, interface)``;
             ``"ff02::fb%eth0"`` is ``("ff02::fb", "eth0")``.
         host: addresses to be bound to; ``None`` for all.  A group is one too: then nothing else is heard.
@@ -93,7 +93,7 @@ class MulticastServer(DatagramServer):
     def __init__(
         self,
         port: int,
-        handler: DatagramHandler,
+        handler: DatagramHandler | None = None,
         *,
         groups: Sequence[str | tuple[str, Interface]] = (),
         host: str | Sequence[str] | None = None,
@@ -230,7 +230,7 @@ class MulticastServer(DatagramServer):
 # ---- the port ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@record
 class _SharedPort(UDPServerEndpoint):
     """A UDP port at which several may listen to groups."""
 
@@ -273,7 +273,7 @@ def _hear_own_groups_only(sock: socket.socket) -> None:
 # ---- groups ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Group:
     """A group as somebody has named it."""
 
@@ -334,7 +334,7 @@ def _group(address: str, interface: Interface = None) -> _Group:
     return _Group(str(found), interface, family, found.packed)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Membership:
     """A group as the system knows it: however the interface was named, it is the same membership."""
 

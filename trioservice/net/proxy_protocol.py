@@ -24,8 +24,8 @@ import os
 import re
 import socket
 import struct
-from dataclasses import dataclass
 
+from ..records import record
 from .addresses import Address
 
 __all__ = ["MAX_HEADER", "ProxyHeader", "ProxyProtocolError", "read_header"]
@@ -46,7 +46,7 @@ class ProxyProtocolError(ValueError):
     """The peer sent something that is no PROXY header; ``str()`` is one line for the log."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProxyHeader:
     """What a proxy told about a connection.
 

@@ -21,24 +21,20 @@ There is one server, :class:`StreamServer`, for every endpoint; :class:`TCPServe
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import sys
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from itertools import chain, islice
+from contextlib import AsyncExitStack, ExitStack, suppress
+from functools import partial
 from ssl import SSLContext
 from typing import TypedDict, Unpack, cast
 
 import trio
 
-from ..errors import CannotListenError
-from ..retry import Retry
+from ..records import record
 from ..service import Service
-from .addresses import Address, UNIXPeer, show_address
+from .accepting import Acceptor
+from .addresses import Address, show_address
 from .binding import hosts
 from .endpoints import (
     BACKLOG,
@@ -59,9 +55,12 @@ from .events import (
     Listening,
     Throttle,
 )
-from .handlers import awaitable, require_function
+from .handlers import awaitable, require_handler_or_protocol
 from .introductions import Introduction, Unwelcome
+from .limits import IdleWatch, PeerLimit
 from .listeners import Listener, bind
+from .polls import open_poll
+from .protocols import ProtocolFactory, SocketTransport, converse
 from .proxy_protocol import ProxyProtocolError
 from .streams import Connection, SocketStream, StreamHandler
 from .tls import Certificates, TLSStream
@@ -76,34 +75,12 @@ __all__ = [
     "UNIXServer",
 ]
 
-# Nothing is wrong with the listener: the process, or the machine, has no room.
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
-
-# The connection died, or was forbidden, between the kernel's accept and ours (see accept(2)).
-_LOST = {
-    errno.ECONNABORTED,
-    errno.ECONNRESET,
-    errno.ETIMEDOUT,
-    errno.EINTR,
-    errno.EPROTO,
-    errno.EPERM,
-    errno.ENETDOWN,
-    errno.ENETUNREACH,
-    errno.EHOSTUNREACH,
-    errno.EHOSTDOWN,
-    errno.ENOPROTOOPT,
-    errno.EOPNOTSUPP,
-}
-
-# Descriptors come back when connections end, so we look soon, and not much less often later.
-_ACCEPT_AGAIN = Retry(delay=0.02, delay_max=1.0, factor=2.0, jitter=0.0)
-
-# How many times in an idle_timeout it is looked who is idle: a sum of bytes compared now and
-# then costs a connection nothing, where a deadline moved at each byte would cost it a tenth.
-_LOOKS = 8
+# While there are no more connections than so many, each waits by trio: a poll pays when it tells of
+# several at once, and with one connection it would be a detour.
+_FEW = 4
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerStatistics:
     """What a server has done since its present, or last, run began."""
 
@@ -118,6 +95,7 @@ class ServerStatistics:
 class ServerOptions(TypedDict, total=False):
     """The options that all stream servers share; see :class:`StreamServer`."""
 
+    protocol: ProtocolFactory | None
     max_connections: int | None
     max_connections_per_peer: int | None
     idle_timeout: float | None
@@ -156,6 +134,8 @@ class StreamServer(Service):
         handler: ``async def handler(stream)``; the stream is a
             :class:`~trioservice.net.streams.Connection` and is closed when the handler returns.
             What it raises ends its connection only, and is logged and counted.
+        protocol: instead of a handler, the fast lane: makes for each connection an object with the
+            callbacks of PEP 3156's ``Protocol``; see :mod:`trioservice.net.protocols`.
         ssl_context: speak TLS: :class:`~trioservice.net.tls.Certificates`, which can be loaded
             again, or an :class:`ssl.SSLContext` of your own.
         max_connections: at this number no more are accepted until one ends; ``None`` for no limit.
@@ -180,8 +160,9 @@ class StreamServer(Service):
     def __init__(
         self,
         endpoint: str | StreamServerEndpoint,
-        handler: StreamHandler,
+        handler: StreamHandler | None = None,
         *,
+        protocol: ProtocolFactory | None = None,
         ssl_context: SSLContext | Certificates | None = None,
         max_connections: int | None = None,
         max_connections_per_peer: int | None = None,
@@ -196,7 +177,7 @@ class StreamServer(Service):
         super().__init__(
             name=name, start_timeout=start_timeout, drain_timeout=drain_timeout, stop_timeout=stop_timeout
         )
-        require_function("handler", handler)
+        require_handler_or_protocol(handler, protocol)
         if isinstance(endpoint, str):
             endpoint = server_endpoint(endpoint)
         if not isinstance(endpoint, StreamServerEndpoint):
@@ -209,17 +190,26 @@ class StreamServer(Service):
         self.idle_timeout = None if idle_timeout is None else _seconds("idle_timeout", idle_timeout)
         self.handshake_timeout = _seconds("handshake_timeout", handshake_timeout)
         self._handler = handler
+        self._make_protocol = protocol
         self._introduction = Introduction(endpoint, ssl_context)
         self._listeners: list[Listener] = []
-        self._room = trio.Event()  # set, and made anew, when a connection ends
+        self._room = trio.lowlevel.ParkingLot()  # woken when a connection ends
         self._forget()
 
     def _forget(self) -> None:
         """Begin a new run (rule L3)."""
         self._accepted = self._rejected = self._failed = 0
         self._received = self._sent = 0  # by connections that have ended
-        self._open: dict[Connection, _Served] = {}
-        self._peers: Counter[object] = Counter()
+        self._open: dict[Connection, SocketTransport | None] = {}  # with those that have no task
+        self._peers = PeerLimit(self.max_connections_per_peer)
+        self._idle = None if self.idle_timeout is None else IdleWatch(self.idle_timeout)
+        self._acceptor = Acceptor(
+            self._listeners,
+            wait_for_room=self._wait_for_room,
+            take=self._take,
+            turn_away=self._turn_away,
+            tell_delay=self._tell_delay,
+        )
         self._delays, self._rejections = Throttle(), Throttle()
 
     @property
@@ -269,133 +259,89 @@ class StreamServer(Service):
     def _release(self) -> None:
         for listener in self._listeners:
             listener.close()
-        self._listeners = []
+        self._listeners.clear()
 
     async def run(self, task_status: trio.TaskStatus[tuple[Address, ...]]) -> None:
         """Accept until drained or cancelled; return when the last connection has ended."""
         self._forget()
-        async with trio.open_nursery() as watch:
-            if self.idle_timeout is not None:
-                watch.start_soon(self._watch_for_idlers, self.idle_timeout)
-            async with trio.open_nursery() as connections:
-                await self._accept_all(connections, task_status)
-            watch.cancel_scope.cancel(reason="the last connection has ended")
 
-    async def _accept_all(
-        self, connections: trio.Nursery, task_status: trio.TaskStatus[tuple[Address, ...]]
-    ) -> None:
-        try:
-            with trio.CancelScope() as self._accepting:
-                async with trio.open_nursery() as acceptors:
-                    for listener in self._listeners:
-                        listener.open()
-                        acceptors.start_soon(self._accept, listener, connections)
-                    self.emit(Listening(self.path, trio.current_time(), self.addresses))
-                    task_status.started(self.addresses)
-            waiting = self._those_waiting()
-        finally:
-            for listener in self._listeners:
-                for stream in _queue_at(listener):
-                    self._accepted += 1
-                    self._turn_away(stream)
-                listener.shut()
-        await self._take_waiting(waiting, connections)
+        def opened() -> None:
+            self.emit(Listening(self.path, trio.current_time(), self.addresses))
+            task_status.started(self.addresses)
+
+        async with open_poll() as self._poll, trio.open_nursery() as watch:
+            if self._idle is not None:
+                watch.start_soon(self._idle.run)
+            async with trio.open_nursery() as self._tasks:
+                try:
+                    await self._acceptor.run(opened)
+                    await self._transports_have_ended()
+                finally:
+                    with ExitStack() as ends:  # each of them, whatever another's protocol raises
+                        for transport in self._transports():
+                            ends.callback(transport.end)
+            watch.cancel_scope.cancel(reason="the last connection has ended")
 
     async def drain(self) -> None:
         """Refuse new connections; :meth:`run` returns, and so ends this, when the last has ended."""
-        self._accepting.cancel(reason="the server takes no new connections")
+        self._acceptor.stop()
         await trio.sleep_forever()
 
     # ---- accepting
 
-    async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
-        """Take what comes to one listener."""
-        tries = 0
-        while not listener.exhausted:
-            await self._has_room()
-            try:
-                # Nothing is awaited between the look for room and the accept, so that two
-                # listeners cannot both take the last place.
-                stream = listener.accept()
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    await self._wait_for_descriptors(error, tries)
-                    tries += 1
-                elif error.errno in _LOST:
-                    await trio.lowlevel.checkpoint()
-                else:
-                    raise _cannot_accept(listener, error) from error
-            else:
-                tries = 0
-                if stream is None:
-                    await listener.wait()
-                else:
-                    self._take(stream, connections)
-                    await trio.lowlevel.checkpoint()
-
-    async def _has_room(self) -> None:
+    async def _wait_for_room(self) -> None:
+        """Return when there are fewer than ``max_connections``."""
         while self.max_connections is not None and len(self._open) >= self.max_connections:
-            await self._room.wait()
+            await self._room.park()
 
-    async def _wait_for_descriptors(self, error: OSError, tries: int) -> None:
-        delay = _ACCEPT_AGAIN.next_delay(tries)
-        assert delay is not None
-        now = trio.current_time()
-        if self._delays.passes(now):
-            self.emit(AcceptDelayed(self.path, now, error, delay))
-        await trio.sleep(delay)
-
-    def _those_waiting(self) -> deque[Connection]:
-        """Those whom the kernel has let in already: to shut the door would reset them.
-
-        They wait in here for their turn.  So that those who have it can still open a file, no
-        more are taken in than half of the descriptors that are free.
-        """
-        queue = chain.from_iterable(_queue_at(listener) for listener in self._listeners)
-        return deque(islice(queue, _free_descriptors() // 2))
-
-    async def _take_waiting(self, waiting: deque[Connection], connections: trio.Nursery) -> None:
-        try:
-            while waiting:
-                await self._has_room()
-                self._take(waiting.popleft(), connections)
-        finally:
-            for stream in waiting:
-                self._accepted += 1
-                self._turn_away(stream)
+    def _take(self, stream: Connection) -> None:
+        """Serve a connection, by a task of its own or, in the fast lane, by the poll."""
+        self._accepted += 1
+        self._open[stream] = None
+        if self._takes_fast_lane(stream):
+            self._serve_by_poll(stream)
+            return
+        if self._poll is not None and len(self._open) > _FEW and isinstance(stream, SocketStream):
+            stream.wait_by(self._poll)
+        name = f"{self.path} from {show_address(stream.peer)}"
+        self._tasks.start_soon(self._serve, stream, name=name)
 
     def _turn_away(self, stream: Connection) -> None:
+        """Close a connection that came too late."""
+        self._accepted += 1
         self._reject(stream, "the server stops")
         stream.abandon()
 
-    def _take(self, stream: Connection, connections: trio.Nursery) -> None:
-        self._accepted += 1
-        self._open[stream] = _Served()
-        name = f"{self.path} from {show_address(stream.peer)}"
-        connections.start_soon(self._serve, stream, name=name)
+    def _tell_delay(self, error: OSError, delay: float) -> None:
+        """The process, or the machine, has no room for a connection."""
+        now = trio.current_time()
+        if self._delays.passes(now):
+            self.emit(AcceptDelayed(self.path, now, error, delay))
 
     # ---- serving
 
     async def _serve(self, stream: Connection) -> None:
         """The way of one connection, whose errors end nothing else."""
         try:
-            connection = await self._introduce(stream)
+            # A scope for the time that an introduction may take is dear, where there is none.
+            if self._introduction.is_short:
+                connection = self._greet(stream)
+            else:
+                connection = await self._introduce(stream)
             if connection is not None:
-                await self._handle(connection, self._open[stream])
+                await self._handle(stream, connection)
         finally:
             stream.abandon()
             self._leave(stream)
 
     def _leave(self, stream: Connection) -> None:
-        served = self._open.pop(stream)
-        if served.whose is not None:
-            self._peers[served.whose] -= 1
-            if not self._peers[served.whose]:
-                del self._peers[served.whose]
+        del self._open[stream]
+        self._peers.forget(stream)
+        if self._idle is not None:
+            self._idle.forget(stream)
         self._received += stream.bytes_received
         self._sent += stream.bytes_sent
-        self._room.set()
-        self._room = trio.Event()
+        self._room.unpark_all()
 
     # ---- introducing
 
@@ -405,7 +351,8 @@ class StreamServer(Service):
         try:
             with scope:
                 await self._introduction.of_client(stream)
-                self._count_peer(stream)
+                if self._greet(stream) is None:
+                    return None
                 return await self._introduction.of_server(stream)
         except Unwelcome as reason:
             self._reject(stream, str(reason))
@@ -415,6 +362,13 @@ class StreamServer(Service):
             self._tell_failure(stream, error)
         if scope.cancelled_caught:
             self._tell_handshake(stream, TimeoutError(f"it took more than {self.handshake_timeout:g} s"))
+        return None
+
+    def _greet(self, stream: Connection) -> Connection | None:
+        """Now that it is known who the client is: the connection, or ``None`` if he has too many."""
+        if self._peers.admit(stream):
+            return stream
+        self._reject(stream, f"it has {self.max_connections_per_peer} already (max_connections_per_peer)")
         return None
 
     def _reject(self, stream: Connection, reason: str) -> None:
@@ -428,25 +382,15 @@ class StreamServer(Service):
         self._failed += 1
         self.emit(HandshakeFailed(self.path, trio.current_time(), stream.peer, error))
 
-    def _count_peer(self, stream: Connection) -> None:
-        limit = self.max_connections_per_peer
-        if limit is None:
-            return
-        whose = _whose(stream.peer)
-        if self._peers[whose] >= limit:
-            raise Unwelcome(f"it has {limit} already (max_connections_per_peer)")
-        self._peers[whose] += 1
-        self._open[stream].whose = whose
+    # ---- handling, each connection by its task
 
-    # ---- handling
-
-    async def _handle(self, connection: Connection, served: _Served) -> None:
-        """The handler's turn."""
+    async def _handle(self, stream: Connection, connection: Connection) -> None:
+        """The turn of the handler, or of the protocol."""
         try:
-            with self._unless_idle(connection, served):
-                await awaitable("the handler", self._handler(connection))
-                if isinstance(connection, TLSStream):
-                    await self._say_goodbye(connection)
+            if self._idle is None:
+                await self._talk(connection)
+            else:
+                await self._talk_unless_idle(stream, connection, self._idle)
         except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this connection only
             self._tell_failure(connection, error)
         except BaseExceptionGroup as group:
@@ -456,6 +400,22 @@ class StreamServer(Service):
                 self._tell_failure(connection, errors)
             if others is not None:
                 raise others from None
+
+    async def _talk(self, connection: Connection) -> None:
+        if self._handler is not None:
+            await awaitable("the handler", self._handler(connection))
+        else:
+            assert self._make_protocol is not None
+            await converse(connection, self._make_protocol(), self._poll)
+        if isinstance(connection, TLSStream):
+            await self._say_goodbye(connection)
+
+    async def _talk_unless_idle(self, stream: Connection, connection: Connection, idle: IdleWatch) -> None:
+        with trio.CancelScope() as scope:
+            idle.watch(stream, partial(scope.cancel, reason="the connection was idle"))
+            await self._talk(connection)
+        if scope.cancel_called:
+            self._tell_idle(connection)
 
     async def _say_goodbye(self, connection: TLSStream) -> None:
         # Without TLS's own end the peer could not tell it from an attacker's.
@@ -467,30 +427,59 @@ class StreamServer(Service):
         now = trio.current_time()
         self.emit(ConnectionFailed(self.path, now, connection.peer, error, connection.broke_with(error)))
 
-    @contextmanager
-    def _unless_idle(self, connection: Connection, served: _Served) -> Iterator[None]:
-        if self.idle_timeout is None:
-            yield
-            return
-        with trio.CancelScope() as scope:
-            served.scope = scope
-            served.active_at = trio.current_time()
-            yield
-        if scope.cancel_called:
-            self._failed += 1
-            now = trio.current_time()
-            self.emit(ConnectionTimedOut(self.path, now, connection.peer, self.idle_timeout))
+    def _tell_idle(self, connection: Connection) -> None:
+        assert self.idle_timeout is not None
+        self._failed += 1
+        now = trio.current_time()
+        self.emit(ConnectionTimedOut(self.path, now, connection.peer, self.idle_timeout))
 
-    async def _watch_for_idlers(self, idle_timeout: float) -> None:
-        while True:
-            await trio.sleep(idle_timeout / _LOOKS)
-            now = trio.current_time()
-            for stream, served in self._open.items():
-                progress = stream.progress()
-                if progress != served.progress:
-                    served.progress, served.active_at = progress, now
-                elif served.scope is not None and now - served.active_at >= idle_timeout:
-                    served.scope.cancel(reason="the connection was idle")
+    # ---- handling, all connections by the poll
+
+    def _takes_fast_lane(self, stream: Connection) -> bool:
+        """Whether it takes no task: a protocol, over a socket, with nothing to be said before."""
+        return (
+            self._make_protocol is not None
+            and self._poll is not None
+            and self._introduction.is_short
+            and isinstance(stream, SocketStream)
+        )
+
+    def _serve_by_poll(self, stream: Connection) -> None:
+        """The way of one connection, as in :meth:`_serve`."""
+        assert isinstance(stream, SocketStream)
+        assert self._poll is not None
+        assert self._make_protocol is not None
+        if self._greet(stream) is None:
+            self._end(stream)
+            return
+        try:
+            protocol = self._make_protocol()
+        except Exception as error:  # noqa: BLE001 - L16, as in _handle
+            self._end(stream, error)
+            return
+        transport = SocketTransport(stream, protocol, self._poll, self._end)
+        self._open[stream] = transport
+        if self._idle is not None:
+            self._idle.watch(stream, partial(self._end_idle, stream, transport))
+        transport.begin()
+
+    def _end(self, stream: Connection, error: Exception | None = None) -> None:
+        if error is not None:
+            self._tell_failure(stream, error)
+        stream.abandon()
+        self._leave(stream)
+
+    def _end_idle(self, stream: SocketStream, transport: SocketTransport) -> None:
+        self._tell_idle(stream)
+        transport.end()
+
+    def _transports(self) -> Iterator[SocketTransport]:
+        return (transport for transport in self._open.values() if transport is not None)
+
+    async def _transports_have_ended(self) -> None:
+        """Return when the last has, as a nursery does for tasks."""
+        while any(True for _ in self._transports()):
+            await self._room.park()
 
 
 class TCPServer(StreamServer):
@@ -513,13 +502,13 @@ class TCPServer(StreamServer):
         v6_only: an IPv6 socket takes no IPv4 connections; ``False`` lets ``host="::"`` take both.
         device: only what comes through this network device (SO_BINDTODEVICE; Linux).
         ssl_context: as for :class:`StreamServer`; :class:`SSLServer` demands it.
-        **options: those of :class:`StreamServer`, from ``max_connections`` on.
+        **options: those of :class:`StreamServer`: ``protocol``, and from ``max_connections`` on.
     """
 
     def __init__(
         self,
         port: int,
-        handler: Callable[[SocketStream], Awaitable[object]],
+        handler: Callable[[SocketStream], Awaitable[object]] | None = None,
         *,
         host: str | Sequence[str] | None = None,
         backlog: int = BACKLOG,
@@ -553,13 +542,13 @@ class UNIXServer(StreamServer):
         user: whom the file is to belong to, by name or number.
         group: likewise.
         ssl_context: as for :class:`StreamServer`.
-        **options: those of :class:`StreamServer`, from ``max_connections`` on.
+        **options: those of :class:`StreamServer`: ``protocol``, and from ``max_connections`` on.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        handler: Callable[[SocketStream], Awaitable[object]],
+        handler: Callable[[SocketStream], Awaitable[object]] | None = None,
         *,
         mode: int = 0o600,
         backlog: int = BACKLOG,
@@ -594,75 +583,19 @@ class SSLServer(TCPServer):
     def __init__(
         self,
         port: int,
-        handler: Callable[[TLSStream], Awaitable[object]],
-        ssl_context: SSLContext | Certificates,
+        handler: Callable[[TLSStream], Awaitable[object]] | None = None,
+        ssl_context: SSLContext | Certificates | None = None,
         **options: Unpack[TCPServerOptions],
     ) -> None:
         if ssl_context is None:  # out of a configuration without it, and all would go in the clear
             raise TypeError(
                 "ssl_context is Certificates or an ssl.SSLContext, not None; without TLS take TCPServer"
             )
-        of_any_stream: StreamHandler = handler
+        of_any_stream: StreamHandler | None = handler
         super().__init__(port, of_any_stream, ssl_context=ssl_context, **options)
 
 
 # ---- what the arguments mean ------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Served:
-    """What the server knows of one open connection."""
-
-    whose: object = None  # as which peer it was counted
-    scope: trio.CancelScope | None = None  # of its handler, where being idle ends it
-    progress: object = None  # of its bytes, when last looked at
-    active_at: float = 0.0
-
-
-def _whose(peer: Address) -> object:
-    """What the connections of one peer have in common."""
-    if isinstance(peer, UNIXPeer):
-        return peer.uid
-    # IPv4 by way of an IPv6 socket is the same host.
-    return peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else peer
-
-
-def _queue_at(listener: Listener) -> Iterator[Connection]:
-    """Those who wait at a door now, and would be lost if it were shut."""
-    while not (listener.keeps_queue or listener.exhausted):
-        try:
-            stream = listener.accept()
-        except OSError as error:
-            if error.errno in _LOST:
-                continue
-            return  # no descriptor is left to take them in with
-        if stream is None:
-            return
-        yield stream
-
-
-def _free_descriptors() -> int:
-    """About how many more can be opened: the system gives each time the lowest number that is free."""
-    try:
-        import resource
-    except ImportError:  # where there are no such limits
-        return sys.maxsize
-    try:
-        lowest = os.open(os.devnull, os.O_RDONLY)
-    except OSError:
-        return 0
-    os.close(lowest)
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft - lowest
-
-
-def _cannot_accept(listener: Listener, error: OSError) -> CannotListenError:
-    shown = show_address(listener.address)
-    said = error.strerror or str(error)
-    message = (
-        f"cannot accept connections at {shown} any more: {said}; has another process shut the socket down?"
-    )
-    return CannotListenError(error.errno or 0, message)
 
 
 def _limit(name: str, value: int | None) -> int | None:

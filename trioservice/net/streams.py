@@ -6,18 +6,29 @@ and the knowledge of whether an error was the connection's own.
 
 from __future__ import annotations
 
+import socket
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
 import trio
 
 from .addresses import Address, address_of
+from .polls import ENDED, NEWS, READABLE, WRITABLE, Poll, Watcher
 
-__all__ = ["Connection", "SocketStream", "StreamHandler"]
+__all__ = ["MOST", "Connection", "SocketStream", "StreamHandler"]
 
-# A large send is made in pieces of this size, so that its progress can be counted.
-_PIECE = 64 * 1024
+#: What a receive takes at most, unless it is asked for another number.  For each the interpreter takes so
+# much memory and gives back what was not needed; from 64 KiB on the C library tidies up each time.
+MOST = 60 * 1024
+
+# What is done for every message is looked up once.
+_current_task = trio.lowlevel.current_task
+_reschedule = trio.lowlevel.reschedule
+_wait_task_rescheduled = trio.lowlevel.wait_task_rescheduled
+
+_SENDING = "another task is already sending on this stream"
+_CLOSED = "this stream was closed"
 
 
 class Connection(trio.abc.Stream):
@@ -28,8 +39,7 @@ class Connection(trio.abc.Stream):
             asked for after the peer has gone.  Behind a proxy that tells it (the PROXY
             protocol), the address of the real client.
         bytes_received: on the wire, so far.
-        bytes_sent: handed to the system, so far; of a send that is under way, or was cut short,
-            whole pieces of 64 KiB.
+        bytes_sent: handed to the system, so far.
     """
 
     peer: Address
@@ -64,32 +74,71 @@ class Connection(trio.abc.Stream):
 
 
 class SocketStream(Connection, trio.abc.HalfCloseableStream):
-    """A connection over a socket, TCP or UNIX, as a :class:`trio.abc.HalfCloseableStream`."""
+    """A connection over a socket, TCP or UNIX, as a :class:`trio.abc.HalfCloseableStream`.
 
-    def __init__(self, sock: trio.socket.SocketType, peer: Address) -> None:
-        self._stream = trio.SocketStream(sock)
-        self._local: Address | None = None
-        self._ahead = b""
+    It does what :class:`trio.SocketStream` does, with less work.  After a short read there is
+    nothing more to read, so the next one waits at once.  And every operation lets others have
+    their turn, with one exception: a receive that really waited has done so, and earns the send
+    that follows it.
+
+    Args:
+        sock: connected; it becomes ours.
+        peer: who is at the other end.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_earned",
+        "_ended",
+        "_has_sent_eof",
+        "_is_sending",
+        "_is_watched",
+        "_local",
+        "_poll",
+        "_reader",
+        "_sock",
+        "_writer",
+        "bytes_received",
+        "bytes_sent",
+        "is_readable",
+        "peer",
+    )
+
+    def __init__(self, sock: socket.socket, peer: Address) -> None:
+        sock.setblocking(False)
+        self._sock = sock
         self.peer = peer
         self.bytes_received = 0
         self.bytes_sent = 0
+        self._local: Address | None = None
+        self._ahead = b""
+        self._earned = False  # the right to one send that is no checkpoint
+        self._has_sent_eof = False
+        self._is_sending = False  # a large send, of which others must not get between the pieces
+        # What is known of the socket, and who waits for better news; see polls.
+        self.is_readable = True
+        self._ended = False
+        self._poll: Poll | None = None
+        self._is_watched = False
+        self._reader: trio.lowlevel.Task | None = None
+        self._writer: trio.lowlevel.Task | None = None
 
     @property
     def socket(self) -> trio.socket.SocketType:
         """The socket below, for options."""
-        return self._stream.socket
+        return trio.socket.from_stdlib_socket(self._sock)
 
     @property
     def local(self) -> Address:
         """The address of our end; raises OSError once the connection is closed."""
-        return self._local if self._local is not None else address_of(self._stream.socket.getsockname())
+        return self._local if self._local is not None else address_of(self._sock.getsockname())
 
     def progress(self) -> object:
         """Something that differs from before if bytes have moved; out of the kernel's buffer, too.
 
         That can hold megabytes, over which a slow reader takes minutes while no send ends.
         """
-        return self.bytes_received, self.bytes_sent, _unsent(self._stream.socket)
+        return self.bytes_received, self.bytes_sent, _unsent(self._sock)
 
     def introduce(self, peer: Address, local: Address) -> None:
         """Go by the addresses that a proxy has told."""
@@ -99,66 +148,222 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
     def put_back(self, data: bytes) -> None:
         """Let the next :meth:`receive_some` begin with *data*, which was read too far ahead."""
         self._ahead = data + self._ahead
+        self.is_readable = True
+
+    # ---- receiving
+
+    # Two ways in, one coroutine: in an idle server, those that wait here are most of its memory.
+
+    def receive_some(self, max_bytes: int | None = None) -> Coroutine[Any, Any, bytes]:
+        """The next bytes, at least one; ``b""`` when the peer has ended its half."""
+        if max_bytes is None:
+            max_bytes = MOST
+        elif max_bytes < 1:
+            raise ValueError("max_bytes must be >= 1")
+        return self._receive(max_bytes, False)
+
+    def __anext__(self) -> Coroutine[Any, Any, bytes]:
+        return self._receive(MOST, True)
+
+    async def _receive(self, max_bytes: int, iterating: bool) -> bytes:
+        if self._reader is not None:
+            raise trio.BusyResourceError("another task is already receiving from this stream")
+        data = None
+        if self.is_readable:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            data = self.receive_nowait(max_bytes)
+            if data is not None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        while data is None:
+            if self._is_watched or self._watch():
+                self._reader = _current_task()
+                await _wait_task_rescheduled(self._stop_reading)
+            else:
+                await trio.lowlevel.wait_readable(self._sock)
+            self._earned = True
+            data = self.receive_nowait(max_bytes)
+        if iterating and not data:
+            raise StopAsyncIteration
+        return data
+
+    def _take_ahead(self, max_bytes: int) -> bytes:
+        if self._sock.fileno() == -1:
+            raise trio.ClosedResourceError(_CLOSED)
+        data, self._ahead = self._ahead[:max_bytes], self._ahead[max_bytes:]
+        return data
+
+    def _stop_reading(self, _: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def receive_nowait(self, max_bytes: int = MOST) -> bytes | None:
+        """What is there, without waiting; ``None`` if that is nothing; ``b""`` at the end."""
+        if self._ahead:
+            return self._take_ahead(max_bytes)
+        try:
+            data = self._sock.recv(max_bytes)
+        except BlockingIOError:
+            self.is_readable = self._ended = False
+            return None
+        except OSError as error:
+            self._fail(error)
+        size = len(data)
+        self.bytes_received += size
+        # The end is told once, perhaps together with these bytes, and is still to be read.
+        self.is_readable = size == max_bytes or size == 0 or self._ended
+        return data
+
+    # ---- sending
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of *data*; raises :exc:`trio.BrokenResourceError` if the peer has gone."""
+        if self._is_sending or self._has_sent_eof:
+            self._refuse_to_send()
+        earned, self._earned = self._earned, False
+        if not earned:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        sent = self.send_nowait(data)
+        if sent < (len(data) if type(data) is bytes else memoryview(data).nbytes):
+            await self._send_rest(data, sent)
+        elif not earned:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        """Send what there is room for, without waiting, and say how much that was."""
         try:
-            if len(data) <= _PIECE:
-                await self._stream.send_all(data)
-                self.bytes_sent += len(data)
-                return
-            with memoryview(data) as whole, whole.cast("B") as pieces:
-                for start in range(0, len(pieces), _PIECE):
-                    with pieces[start : start + _PIECE] as piece:
-                        await self._stream.send_all(piece)
-                        self.bytes_sent += len(piece)
-        except trio.BrokenResourceError as error:
-            self._broke(error)
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._fail(error)
+        self.bytes_sent += sent
+        return sent
+
+    async def _send_rest(self, data: bytes | bytearray | memoryview, sent: int) -> None:
+        self._is_sending = True
+        try:
+            with memoryview(data) as whole, whole.cast("B") as rest:
+                while sent < len(rest):
+                    if self._is_watched or self._watch():
+                        self._writer = _current_task()
+                        await _wait_task_rescheduled(self._stop_writing)
+                    else:
+                        await trio.lowlevel.wait_writable(self._sock)
+                    with rest[sent:] as piece:
+                        sent += self.send_nowait(piece)
+        finally:
+            self._is_sending = False
+
+    def _stop_writing(self, _: object) -> trio.lowlevel.Abort:
+        self._writer = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until :meth:`send_all` could take some data."""
+        if self._is_sending or self._has_sent_eof:
+            self._refuse_to_send()
+        if self._sock.fileno() == -1:
+            raise trio.ClosedResourceError(_CLOSED)
+        self._is_sending = True
         try:
-            await self._stream.wait_send_all_might_not_block()
-        except trio.BrokenResourceError as error:
-            self._broke(error)
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """The next bytes, at least one; ``b""`` when the peer has ended its half."""
-        if self._ahead:
-            return await self._from_ahead(max_bytes)
-        try:
-            data = await self._stream.receive_some(max_bytes)
-        except trio.BrokenResourceError as error:
-            self._broke(error)
-        self.bytes_received += len(data)
-        return data
-
-    async def _from_ahead(self, max_bytes: int | None) -> bytes:
-        if max_bytes is not None and max_bytes < 1:
-            raise ValueError("max_bytes must be >= 1")
-        if self._stream.socket.fileno() == -1:
-            raise trio.ClosedResourceError("this stream was closed")
-        await trio.lowlevel.checkpoint()
-        data, self._ahead = self._ahead[:max_bytes], self._ahead[max_bytes:] if max_bytes else b""
-        return data
+            await trio.lowlevel.wait_writable(self._sock)
+        finally:
+            self._is_sending = False
 
     async def send_eof(self) -> None:
         """End our half; the peer may go on sending."""
-        try:
-            await self._stream.send_eof()
-        except trio.BrokenResourceError as error:
-            self._broke(error)
+        if self._is_sending:
+            raise trio.BusyResourceError(_SENDING)
+        await trio.lowlevel.checkpoint()
+        self.send_eof_nowait()
+
+    def send_eof_nowait(self) -> None:
+        """End our half, without letting others have their turn."""
+        if not self._has_sent_eof:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                self._fail(error)
+            self._has_sent_eof = True
+
+    def _refuse_to_send(self) -> NoReturn:
+        if self._is_sending:
+            raise trio.BusyResourceError(_SENDING)
+        raise trio.ClosedResourceError("nothing can be sent after the end was sent (send_eof)")
+
+    # ---- what is known of the socket
+
+    def wait_by(self, poll: Poll) -> None:
+        """Wait by *poll*, which has to outlive this stream, when there is first something to wait for.
+
+        By default it waits by trio, which costs less where there are few.
+        """
+        self._poll = poll
+
+    def let_watch(self, poll: Poll, watcher: Watcher) -> None:
+        """Let *watcher* be told what happens, which tells this stream by :meth:`ready`.
+
+        Raises:
+            OSError: the kernel has no room for one more.
+        """
+        poll.watch(self._sock.fileno(), watcher)
+        self._poll = poll
+        self._is_watched = True
+
+    def _watch(self) -> bool:
+        """See that :meth:`ready` is called; false if this stream waits by trio."""
+        if self._poll is not None and not self._is_watched:
+            try:
+                self.let_watch(self._poll, self)
+            except OSError:
+                self._poll = None
+        return self._is_watched
+
+    def ready(self, events: int) -> None:
+        """What the poll tells."""
+        if events & (READABLE | ENDED):
+            self.is_readable = True
+            if events & ENDED:
+                self._ended = True
+            if self._reader is not None:
+                reader, self._reader = self._reader, None
+                _reschedule(reader, NEWS)
+        if events & (WRITABLE | ENDED) and self._writer is not None:
+            writer, self._writer = self._writer, None
+            _reschedule(writer, NEWS)
+
+    def _fail(self, error: OSError) -> NoReturn:
+        if self._sock.fileno() == -1:
+            raise trio.ClosedResourceError(_CLOSED) from None
+        broken = trio.BrokenResourceError(f"the connection broke: {error.strerror or error}")
+        broken.__cause__ = error
+        self._broke(broken)
+
+    # ---- closing
 
     async def aclose(self) -> None:
         """Close both halves."""
-        await self._stream.aclose()
+        self.abandon()
+        await trio.lowlevel.checkpoint()
 
     def abandon(self) -> None:
         """Close both halves, now."""
-        self._stream.socket.close()
+        if self._sock.fileno() == -1:
+            return
+        if self._is_watched:
+            assert self._poll is not None
+            self._poll.forget(self._sock.fileno())
+        if self._poll is None or self._is_sending:
+            trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+        self.is_readable = True  # to try is to be told that it is closed
+        for waiter in (self._reader, self._writer):
+            if waiter is not None:
+                _reschedule(waiter, NEWS)
+        self._reader = self._writer = None
 
 
-def _unsent(sock: trio.socket.SocketType) -> int:
+def _unsent(sock: socket.socket) -> int:
     """How many bytes the kernel holds that the peer has not taken; 0 where it does not tell."""
     import array  # only servers with an idle_timeout ask
     import fcntl

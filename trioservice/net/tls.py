@@ -32,12 +32,12 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, cast, overload
 
 import trio
 
 from ..errors import ServiceError
+from ..records import record
 from .addresses import Address
 from .endpoints import SSLServerEndpoint, TLSServerEndpoint
 from .streams import Connection
@@ -85,7 +85,7 @@ class Certificates(ABC):
 # ---- the files of a server ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Terms:
     """What all contexts of one server have in common."""
 

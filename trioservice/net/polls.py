@@ -1,0 +1,151 @@
+"""One look at many sockets: an event poll that belongs to a server.
+
+trio waits for one socket by telling the kernel of it, and of each wait anew.  For a server with
+many connections that is most of the work.  A :class:`Poll` tells the kernel of each socket once
+(epoll, edge-triggered) and is itself the only thing that trio waits for; one task, the *pump*,
+asks it what has happened and tells whoever watches the socket.
+
+Edge-triggered means that the kernel speaks of what is *new*.  So a watcher remembers: a socket is
+as ready as it was last said to be, until a read comes back short or empty-handed.  One thing is
+never said again: that the other end has closed.  It may come together with the last bytes, and
+those who forget it after reading these wait for ever.
+
+Only Linux has epoll.  Elsewhere :data:`AVAILABLE` is false, and each connection waits by trio.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import trio
+
+__all__ = ["AVAILABLE", "ENDED", "NEWS", "READABLE", "WRITABLE", "Poll", "Watcher", "open_poll"]
+
+#: Whether this system has what a :class:`Poll` is made of.
+AVAILABLE = hasattr(select, "epoll")
+
+#: There is something to read, be it the end.
+READABLE: int = getattr(select, "EPOLLIN", 1)
+#: There is room to write.
+WRITABLE: int = getattr(select, "EPOLLOUT", 4)
+#: The other end will send no more, or has broken off.  It is said once.
+ENDED: int = (
+    getattr(select, "EPOLLRDHUP", 0x2000) | getattr(select, "EPOLLHUP", 16) | getattr(select, "EPOLLERR", 8)
+)
+
+_EVERYTHING = READABLE | WRITABLE | ENDED | getattr(select, "EPOLLET", 1 << 31)
+
+# So many sockets are told of between two looks at what other tasks want.  The kernel keeps those
+# that are left in their order, so that nobody is passed over.
+_BATCH = 128
+
+
+class _News:
+    """With what a sleeping task is woken: nothing but that it may try again.
+
+    It stands for an :class:`outcome.Value`, of which trio asks no more than this.  That can be used
+    once, and making one for each message is a tenth of what a message costs; this one serves for all.
+    """
+
+    def unwrap(self) -> None:
+        """Let it go on."""
+
+
+NEWS: Any = _News()
+
+
+class Watcher(Protocol):
+    """Whoever is told what has happened at a socket."""
+
+    def ready(self, events: int) -> None:
+        """*events* (:data:`READABLE`, :data:`WRITABLE`, :data:`ENDED`) may have happened: try, and see."""
+
+
+class Poll:
+    """Sockets and their watchers; made by :func:`open_poll`."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watchers: dict[int, Watcher] = {}
+        self._recalled: list[Watcher] = []
+        self._recall = trio.lowlevel.ParkingLot()
+        self._pumping = trio.CancelScope(shield=True)
+
+    def watch(self, descriptor: int, watcher: Watcher) -> None:
+        """Tell *watcher* what happens at a socket from now on, beginning with what is so already.
+
+        Raises:
+            OSError: the kernel can watch no more.
+        """
+        self._epoll.register(descriptor, _EVERYTHING)
+        self._watchers[descriptor] = watcher
+
+    def forget(self, descriptor: int) -> None:
+        """Tell nobody of that socket any more; the kernel forgets it when it is closed."""
+        del self._watchers[descriptor]
+
+    def recall(self, watcher: Watcher) -> None:
+        """Call *watcher* again soon, when others have had their turn, though nothing has happened."""
+        self._recalled.append(watcher)
+        self._recall.unpark()
+
+    async def run(self) -> None:
+        """Be the pump, until :meth:`stop`."""
+        with self._pumping:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_those_recalled)
+                descriptor = self._epoll.fileno()
+                while True:
+                    await trio.lowlevel.wait_readable(descriptor)
+                    self._tell()
+
+    def _tell(self) -> None:
+        watchers = self._watchers
+        for descriptor, events in self._epoll.poll(0, _BATCH):
+            # One who was told before may have closed this one.
+            watcher = watchers.get(descriptor)
+            if watcher is not None:
+                watcher.ready(events)
+
+    async def _tell_those_recalled(self) -> None:
+        while True:
+            if self._recalled:
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._recall.park()
+            recalled, self._recalled = self._recalled, []
+            for watcher in recalled:
+                watcher.ready(0)
+
+    def stop(self) -> None:
+        """Let the pump end: nobody watches any more."""
+        self._pumping.cancel(reason="nobody watches any more")
+
+    def close(self) -> None:
+        """Give it up."""
+        self._epoll.close()
+
+
+@asynccontextmanager
+async def open_poll() -> AsyncIterator[Poll | None]:
+    """A poll and its pump, for the length of an ``async with``; ``None`` where the system has none.
+
+    Whoever watches has to end within it.  Until then the pump is shielded: a handler that is
+    cancelled may have last words to say, and waits for room to say them.
+    """
+    if not AVAILABLE:
+        yield None
+        return
+    poll = Poll()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poll.run)
+            try:
+                yield poll
+            finally:
+                poll.stop()
+    finally:
+        poll.close()

@@ -1489,3 +1489,32 @@ async def test_a_broadcast_client_may_send_to_everybody() -> None:
     async with running(client):
         await client.send(b"x")
         assert client.statistics().sent == 1
+
+
+# ---- attendants
+
+
+async def test_a_handler_that_waits_is_found_by_its_line_and_can_be_any_awaitable() -> None:
+    """It has begun by hand, and whoever asks what a service waits for sees through that."""
+    gate, seen = trio.Event(), []
+
+    class Later:
+        def __await__(self) -> Any:
+            return wait().__await__()
+
+    async def wait() -> None:
+        await gate.wait()
+        seen.append(current_service())
+
+    server = UDPServer(0, lambda data, peer, server: wait() if data == b"1" else Later(), host=LOCAL)
+    async with running(server):
+        with plain(server) as client:
+            for data in (b"1", b"2"):
+                client.send(data)
+            await eventually(lambda: server.statistics().active == 2)
+            tasks = server._nursery.child_tasks
+            frames = [frame.f_code.co_name for task in tasks for frame, _ in task.iter_await_frames()]
+            # L11: the coroutine's, and that of the event in it.  Into other awaitables trio cannot look.
+            assert frames.count("wait") == 2
+            gate.set()
+            await eventually(lambda: seen == [server, server])

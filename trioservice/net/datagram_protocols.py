@@ -162,7 +162,7 @@ class DatagramTransport:
             TypeError: *data* is not bytes.
             ValueError: *addr* is no address, of another family, or not whom the socket is connected to.
         """
-        if addr is None or addr is not self._heard_from:
+        if addr is not self._heard_from or addr is None:
             addr = self._destination(addr)
         if self._waiting and self._has_to_wait(addr):
             self._keep(data, addr)
@@ -334,10 +334,9 @@ class DatagramTransport:
         """Tell the protocol what has come."""
         ledger, limit, protocol = self._ledger, self._max_datagram, self._protocol
         ledger.received += len(batch)
+        ledger.bytes_received += sum([len(data) for data, _ in batch])
         for data, addr in batch:
-            size = len(data)
-            ledger.bytes_received += size
-            if size > limit:
+            if len(data) > limit:
                 ledger.reject(address_of(addr), limit)
             elif self._closing:
                 ledger.dropped += 1  # it had been read when the protocol closed

@@ -275,9 +275,9 @@ class DatagramSocket:
     def looks_again(self) -> bool:
         """Whether to look for a second datagram at once, after the first, instead of waiting for it.
 
-        A quick peer has answered by then, and to look is ten times cheaper than to be told.  But a
-        slow one has not, and in vain it costs a twentieth of a datagram; so when that was the case a few times
-        in a row, it is tried now and then only.  Whoever finds one resets :attr:`in_vain`.
+        A quick peer has answered by then, and to look is ten times cheaper than to be told.  A slow one
+        has not, and looking in vain costs a twentieth of a datagram; so after a few times in a row it is
+        tried now and then only.  Whoever finds one resets :attr:`in_vain`.
         """
         self.in_vain += 1
         return self.in_vain <= 4 or self.in_vain % 16 == 0

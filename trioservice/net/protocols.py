@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypeAlias
 
 import trio
 
-from .polls import ENDED, WRITABLE, Poll
+from .polls import ENDED, READABLE, Poll
 from .streams import MOST, Connection, SocketStream
 
 __all__ = ["ProtocolFactory", "SocketTransport", "StreamProtocol", "StreamTransport", "Transport", "converse"]
@@ -56,6 +56,8 @@ ProtocolFactory: TypeAlias = Callable[[], Any]
 
 #: What is told of a connection's end: with what error, ``None`` if there was none.
 Lost: TypeAlias = Callable[[Connection, Exception | None], None]
+
+_BYTES = (bytes, bytearray, memoryview)
 
 # asyncio's defaults.
 _HIGH = 64 * 1024
@@ -109,7 +111,7 @@ class Transport(ABC):
         """
         if self._has_written_eof:
             raise RuntimeError("write() after write_eof()")
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, _BYTES):
             raise TypeError(f"write() takes bytes, bytearray or memoryview, not {type(data).__name__}")
         if self._closing or not data:
             return
@@ -336,8 +338,11 @@ class SocketTransport(Transport):
             return  # it was recalled for that
         self._busy = True
         stream = self._stream
-        stream.ready(events)
-        if self._buffer is not None and events & (WRITABLE | ENDED):
+        if events & ENDED:
+            stream.ready(events)
+        elif events & READABLE:
+            stream.is_readable = True
+        if self._buffer is not None and events:
             self._flush()
         if stream.is_readable:
             self._receive()

@@ -321,15 +321,29 @@ class StreamServer(Service):
     # ---- serving
 
     async def _serve(self, stream: Connection) -> None:
-        """The way of one connection, whose errors end nothing else."""
+        """The way of one connection, whose errors end nothing else (rule L16)."""
+        # All in one, since each coroutine more is a tenth of an idle connection's memory.
+        connection: Connection | None = stream
         try:
             # A scope for the time that an introduction may take is dear, where there is none.
-            if self._introduction.is_short:
-                connection = self._greet(stream)
+            connection = self._greet(stream) if self._introduction.is_short else await self._introduce(stream)
+            if connection is None:
+                return
+            if self._idle is None:
+                await self._conversation(connection)
             else:
-                connection = await self._introduce(stream)
-            if connection is not None:
-                await self._handle(stream, connection)
+                await self._converse_unless_idle(stream, connection, self._idle)
+            if isinstance(connection, TLSStream):
+                await self._say_goodbye(connection)
+        except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this connection only
+            self._tell_failure(connection or stream, error)
+        except BaseExceptionGroup as group:
+            # A handler that was cancelled and raised as well: each part goes its own way.
+            errors, others = group.split(Exception)
+            if errors is not None:
+                self._tell_failure(connection or stream, errors)
+            if others is not None:
+                raise others from None
         finally:
             stream.abandon()
             self._leave(stream)
@@ -384,38 +398,22 @@ class StreamServer(Service):
 
     # ---- handling, each connection by its task
 
-    async def _handle(self, stream: Connection, connection: Connection) -> None:
+    def _conversation(self, connection: Connection) -> Awaitable[object]:
         """The turn of the handler, or of the protocol."""
-        try:
-            if self._idle is None:
-                await self._talk(connection)
-            else:
-                await self._talk_unless_idle(stream, connection, self._idle)
-        except Exception as error:  # noqa: BLE001 - L16: it is told, counted, and ends this connection only
-            self._tell_failure(connection, error)
-        except BaseExceptionGroup as group:
-            # A handler that was cancelled and raised as well: each part goes its own way.
-            errors, others = group.split(Exception)
-            if errors is not None:
-                self._tell_failure(connection, errors)
-            if others is not None:
-                raise others from None
-
-    async def _talk(self, connection: Connection) -> None:
         if self._handler is not None:
-            await awaitable("the handler", self._handler(connection))
-        else:
-            assert self._make_protocol is not None
-            await converse(connection, self._make_protocol(), self._poll)
-        if isinstance(connection, TLSStream):
-            await self._say_goodbye(connection)
+            return awaitable("the handler", self._handler(connection))
+        assert self._make_protocol is not None
+        return converse(connection, self._make_protocol(), self._poll)
 
-    async def _talk_unless_idle(self, stream: Connection, connection: Connection, idle: IdleWatch) -> None:
+    async def _converse_unless_idle(
+        self, stream: Connection, connection: Connection, idle: IdleWatch
+    ) -> None:
         with trio.CancelScope() as scope:
             idle.watch(stream, partial(scope.cancel, reason="the connection was idle"))
-            await self._talk(connection)
+            await self._conversation(connection)
         if scope.cancel_called:
             self._tell_idle(connection)
+            stream.abandon()
 
     async def _say_goodbye(self, connection: TLSStream) -> None:
         # Without TLS's own end the peer could not tell it from an attacker's.

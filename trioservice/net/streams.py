@@ -27,6 +27,10 @@ _current_task = trio.lowlevel.current_task
 _reschedule = trio.lowlevel.reschedule
 _wait_task_rescheduled = trio.lowlevel.wait_task_rescheduled
 
+# After an end, to try is to be told of it.
+_INCOMING = READABLE | ENDED
+_OUTGOING = WRITABLE | ENDED
+
 _SENDING = "another task is already sending on this stream"
 _CLOSED = "this stream was closed"
 
@@ -175,13 +179,19 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
             if data is not None:
                 await trio.lowlevel.cancel_shielded_checkpoint()
         while data is None:
+            self._earned = True
             if self._is_watched or self._watch():
                 self._reader = _current_task()
                 await _wait_task_rescheduled(self._stop_reading)
-            else:
-                await trio.lowlevel.wait_readable(self._sock)
-            self._earned = True
+                data = self.receive_nowait(max_bytes)
+                continue
+            # One among few: a quick peer answers while others have their turn, and not to sleep
+            # then is to be quicker, too.
+            await trio.lowlevel.checkpoint()
             data = self.receive_nowait(max_bytes)
+            if data is None:
+                await trio.lowlevel.wait_readable(self._sock)
+                data = self.receive_nowait(max_bytes)
         if iterating and not data:
             raise StopAsyncIteration
         return data
@@ -321,15 +331,17 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
 
     def ready(self, events: int) -> None:
         """What the poll tells."""
-        if events & (READABLE | ENDED):
+        if events & _INCOMING:
             self.is_readable = True
             if events & ENDED:
                 self._ended = True
-            if self._reader is not None:
-                reader, self._reader = self._reader, None
+            reader = self._reader
+            if reader is not None:
+                self._reader = None
                 _reschedule(reader, NEWS)
-        if events & (WRITABLE | ENDED) and self._writer is not None:
-            writer, self._writer = self._writer, None
+        writer = self._writer
+        if writer is not None and events & _OUTGOING:
+            self._writer = None
             _reschedule(writer, NEWS)
 
     def _fail(self, error: OSError) -> NoReturn:

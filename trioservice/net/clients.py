@@ -65,7 +65,6 @@ from .endpoints import (
 )
 from .events import Connected, ConnectFailed, ConnectionFailed, Disconnected, Unverified
 from .handlers import awaitable, require_function, require_handler_or_protocol
-from .polls import open_poll
 from .protocols import ProtocolFactory, converse
 from .streams import Connection, SocketStream, StreamHandler
 from .tls import TLSStream, verifies
@@ -435,8 +434,7 @@ class StreamClient(Service):
             await awaitable("the handler", self._handler(stream))
         else:
             assert self._make_protocol is not None
-            async with open_poll() as poll:
-                await converse(stream, self._make_protocol(), poll)
+            await converse(stream, self._make_protocol())
         with trio.move_on_after(_GOODBYE):
             await stream.aclose()
 

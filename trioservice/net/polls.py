@@ -6,9 +6,9 @@ many connections that is most of the work.  A :class:`Poll` tells the kernel of 
 asks it what has happened and tells whoever watches the socket.
 
 Edge-triggered means that the kernel speaks of what is *new*.  So a watcher remembers: a socket is
-as ready as it was last said to be, until a read comes back short or empty-handed.  One thing is
-never said again: that the other end has closed.  It may come together with the last bytes, and
-those who forget it after reading these wait for ever.
+as ready as it was last said to be, until a read comes back short or empty-handed.  But some
+things are said once, together with what is read before them: that the other end has closed, and
+that urgent data has come.  Those who forget that after a short read wait for ever.
 
 Only Linux has epoll.  Elsewhere :data:`AVAILABLE` is false, and each connection waits by trio.
 """
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import trio
 
-__all__ = ["AVAILABLE", "ENDED", "NEWS", "READABLE", "WRITABLE", "Poll", "Watcher", "open_poll"]
+__all__ = ["AVAILABLE", "DOUBTFUL", "ENDED", "NEWS", "READABLE", "WRITABLE", "Poll", "Watcher", "open_poll"]
 
 #: Whether this system has what a :class:`Poll` is made of.
 AVAILABLE = hasattr(select, "epoll")
@@ -36,7 +36,10 @@ ENDED: int = (
     getattr(select, "EPOLLRDHUP", 0x2000) | getattr(select, "EPOLLHUP", 16) | getattr(select, "EPOLLERR", 8)
 )
 
-_EVERYTHING = READABLE | WRITABLE | ENDED | getattr(select, "EPOLLET", 1 << 31)
+#: A read that comes back short may not have read everything: there is the end still, or urgent data.
+DOUBTFUL: int = ENDED | getattr(select, "EPOLLPRI", 2)
+
+_EVERYTHING = READABLE | WRITABLE | DOUBTFUL | getattr(select, "EPOLLET", 1 << 31)
 
 # So many sockets are told of between two looks at what other tasks want.  The kernel keeps those
 # that are left in their order, so that nobody is passed over.
@@ -75,12 +78,15 @@ class Poll:
         self._pumping = trio.CancelScope(shield=True)
 
     def watch(self, descriptor: int, watcher: Watcher) -> None:
-        """Tell *watcher* what happens at a socket from now on, beginning with what is so already.
+        """Tell *watcher*, and nobody else, what happens at a socket, beginning with what is so already.
 
         Raises:
             OSError: the kernel can watch no more.
         """
-        self._epoll.register(descriptor, _EVERYTHING)
+        if descriptor in self._watchers:
+            self._epoll.modify(descriptor, _EVERYTHING)
+        else:
+            self._epoll.register(descriptor, _EVERYTHING)
         self._watchers[descriptor] = watcher
 
     def forget(self, descriptor: int) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypeAlias
 
 import trio
 
-from .polls import ENDED, READABLE, Poll
+from .polls import DOUBTFUL, READABLE, Poll, open_poll
 from .streams import MOST, Connection, SocketStream
 
 __all__ = ["ProtocolFactory", "SocketTransport", "StreamProtocol", "StreamTransport", "Transport", "converse"]
@@ -285,11 +285,22 @@ class Transport(ABC):
         """Tell the protocol that the connection is gone; the last that it hears."""
         self._closing = self._lost = True
         self._buffer = None
-        error = self._error
-        self._call(
-            "connection_lost", error.__cause__ if isinstance(error, trio.BrokenResourceError) else error
-        )
-        self._protocol = None  # which has us: one less circle for the collector of garbage
+        # It has us, and we have it: one less circle for the collector of garbage.
+        protocol, self._protocol = self._protocol, None
+        connection_lost = getattr(protocol, "connection_lost", None)
+        if connection_lost is None:
+            return
+        try:
+            connection_lost(_as_told_by_the_system(self._error))
+        except Exception as error:  # noqa: BLE001 - L16, as in _call
+            earlier, self._error = self._error, error
+            if earlier is not None:
+                self._error = ExceptionGroup("connection_lost failed as well", [earlier, error])
+
+
+def _as_told_by_the_system(error: Exception | None) -> BaseException | None:
+    """What ``connection_lost`` is given: an OSError where asyncio would give one."""
+    return error.__cause__ or error if isinstance(error, trio.BrokenResourceError) else error
 
 
 def _of_tls(name: str) -> Callable[[Any], Any]:
@@ -325,7 +336,7 @@ class SocketTransport(Transport):
         """Let the connection be made, and be driven by the poll from then on."""
         self._busy = True
         self._call("connection_made", self)
-        if not self._closing:
+        if not self._closing or self._buffer is not None:
             try:
                 self._stream.let_watch(self._poll, self)
             except OSError as error:  # the kernel has no room for one more
@@ -338,7 +349,7 @@ class SocketTransport(Transport):
             return  # it was recalled for that
         self._busy = True
         stream = self._stream
-        if events & ENDED:
+        if events & DOUBTFUL:
             stream.ready(events)
         elif events & READABLE:
             stream.is_readable = True
@@ -355,9 +366,11 @@ class SocketTransport(Transport):
 
     def end(self) -> None:
         """Close the connection and tell the protocol, now; what waits to be sent is lost."""
-        self._lose()
-        self._stream.abandon()
-        self._on_lost(self._stream, self._error)
+        try:
+            self._lose()
+        finally:
+            self._stream.abandon()
+            self._on_lost(self._stream, self._error)
 
     def _go_on(self) -> None:
         if not self._busy:
@@ -441,10 +454,12 @@ class StreamTransport(Transport):
                     with self._receiving:
                         await self._receive()
         finally:
-            self._lose()
-            if self._talking.cancel_called:
-                self._stream.abandon()
-            self._on_lost(self._stream, self._error)
+            try:
+                self._lose()
+            finally:
+                if self._talking.cancel_called:
+                    self._stream.abandon()
+                self._on_lost(self._stream, self._error)
 
     def abort(self) -> None:
         """Close the connection at once; what waits to be sent is lost."""
@@ -469,6 +484,10 @@ class StreamTransport(Transport):
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._break(error)
             return
+        while self._paused and not self._closing:  # while it waited
+            await self._news.park()
+        if self._closing:
+            return
         if data:
             self._call("data_received", data)
         else:
@@ -482,6 +501,7 @@ class StreamTransport(Transport):
                     await self._stream.send_all(piece)
                     if self._buffer is not None:  # it was not aborted meanwhile
                         self._take_sent(len(piece))
+                        self._news.unpark_all()  # whom a full buffer kept from receiving
                 elif self._has_written_eof and not self._has_sent_eof:
                     self._has_sent_eof = True
                     await self._stream.send_eof()  # type: ignore[attr-defined]
@@ -500,13 +520,13 @@ class StreamTransport(Transport):
         self._news.unpark_all()
 
 
-async def converse(stream: Connection, protocol: Any, poll: Poll | None) -> None:
-    """Let *protocol* have *stream* until the connection is lost; the stream is closed then.
+async def converse(stream: Connection, protocol: Any, poll: Poll | None = None) -> None:
+    """Let *protocol* have *stream* until the connection is lost.
 
     Args:
         stream: connected, and introduced.
         protocol: the object with the callbacks.
-        poll: which drives it, if it is over a socket; ``None`` leaves it to tasks.
+        poll: which drives it, if it is over a socket; by default one of its own.
 
     Raises:
         Exception: what the protocol raised, or the stream when it broke.
@@ -518,10 +538,16 @@ async def converse(stream: Connection, protocol: Any, poll: Poll | None) -> None
             errors.append(error)
 
     try:
-        if poll is not None and isinstance(stream, SocketStream):
+        if not isinstance(stream, SocketStream):
+            await StreamTransport(stream, protocol, note).run()
+        elif poll is not None:
             await _driven_by(poll, stream, protocol, note)
         else:
-            await StreamTransport(stream, protocol, note).run()
+            async with open_poll() as own:
+                if own is not None:
+                    await _driven_by(own, stream, protocol, note)
+                else:
+                    await StreamTransport(stream, protocol, note).run()
     except BaseException as ended:
         if errors:
             raise BaseExceptionGroup("it was ended, and connection_lost failed", [ended, *errors]) from None

@@ -455,6 +455,9 @@ class StreamServer(Service):
         except Exception as error:  # noqa: BLE001 - L16, as in _handle
             self._end(stream, error)
             return
+        except BaseException:
+            self._end(stream)
+            raise
         transport = SocketTransport(stream, protocol, self._poll, self._end)
         self._open[stream] = transport
         if self._idle is not None:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import trio
 
 from .addresses import Address, address_of
-from .polls import ENDED, NEWS, READABLE, WRITABLE, Poll, Watcher
+from .polls import DOUBTFUL, ENDED, NEWS, READABLE, WRITABLE, Poll, Watcher
 
 __all__ = ["MOST", "Connection", "SocketStream", "StreamHandler"]
 
@@ -28,7 +28,7 @@ _reschedule = trio.lowlevel.reschedule
 _wait_task_rescheduled = trio.lowlevel.wait_task_rescheduled
 
 # After an end, to try is to be told of it.
-_INCOMING = READABLE | ENDED
+_INCOMING = READABLE | DOUBTFUL
 _OUTGOING = WRITABLE | ENDED
 
 _SENDING = "another task is already sending on this stream"
@@ -93,9 +93,10 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
     __slots__ = (
         "_ahead",
         "_earned",
-        "_ended",
         "_has_sent_eof",
+        "_is_doubtful",
         "_is_sending",
+        "_is_unix",
         "_is_watched",
         "_local",
         "_poll",
@@ -121,7 +122,11 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         self._is_sending = False  # a large send, of which others must not get between the pieces
         # What is known of the socket, and who waits for better news; see polls.
         self.is_readable = True
-        self._ended = False
+        # A short read means that there is no more, but not always: the end, and urgent data, may have
+        # been told together with what was read; and a UNIX socket does not join what was sent with
+        # credentials, or descriptors, and without.
+        self._is_unix = not isinstance(peer, tuple)
+        self._is_doubtful = self._is_unix
         self._poll: Poll | None = None
         self._is_watched = False
         self._reader: trio.lowlevel.Task | None = None
@@ -213,14 +218,14 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         try:
             data = self._sock.recv(max_bytes)
         except BlockingIOError:
-            self.is_readable = self._ended = False
+            self.is_readable = False
+            self._is_doubtful = self._is_unix
             return None
         except OSError as error:
             self._fail(error)
         size = len(data)
         self.bytes_received += size
-        # The end is told once, perhaps together with these bytes, and is still to be read.
-        self.is_readable = size == max_bytes or size == 0 or self._ended
+        self.is_readable = size == max_bytes or size == 0 or self._is_doubtful
         return data
 
     # ---- sending
@@ -316,7 +321,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         Raises:
             OSError: the kernel has no room for one more.
         """
-        poll.watch(self._sock.fileno(), watcher)
+        poll.watch(self._sock.fileno(), watcher)  # which tells anew, if we have watched before
         self._poll = poll
         self._is_watched = True
 
@@ -333,8 +338,8 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         """What the poll tells."""
         if events & _INCOMING:
             self.is_readable = True
-            if events & ENDED:
-                self._ended = True
+            if events & DOUBTFUL:
+                self._is_doubtful = True
             reader = self._reader
             if reader is not None:
                 self._reader = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -115,3 +116,29 @@ async def who(stream: SocketStream) -> None:
     """Answers with the addresses and whatever was said first."""
     said = await stream.receive_some()
     await stream.send_all(f"{stream.peer} {stream.local} ".encode() + said)
+
+
+class Gate:
+    """A handler that answers when the test lets it."""
+
+    def __init__(self) -> None:
+        self.open = trio.Event()
+        self.entered = self.most = self.within = self.cancelled = 0
+
+    async def __call__(self, stream: SocketStream) -> None:
+        self.entered += 1
+        self.within += 1
+        self.most = max(self.most, self.within)
+        try:
+            question = await stream.receive_some()
+            await self.open.wait()
+            await stream.send_all(question.upper())
+        except trio.Cancelled:
+            self.cancelled += 1
+            raise
+        finally:
+            self.within -= 1
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))

@@ -18,6 +18,7 @@ GENERATED.mkdir(parents=True, exist_ok=True)
 for file, text in {
     "states.svg": diagrams.states(),
     "order.svg": diagrams.order(),
+    "lanes.svg": diagrams.lanes(),
     "help.md": command_line.help_texts(),
     "exit-statuses.md": command_line.exit_statuses(),
     "endpoints.md": endpoints.kinds(),
@@ -64,5 +65,14 @@ nitpick_ignore_regex = [
 ]
 # The name of a type, not of a class: the page says what it stands for.
 nitpick_ignore = [
-    ("py:class", name) for name in ("DatagramHandler", "Interface", "SSLContext", "StreamHandler", "StrPath")
+    ("py:class", name)
+    for name in (
+        "DatagramHandler",
+        "DatagramProtocolFactory",
+        "Interface",
+        "ProtocolFactory",
+        "SSLContext",
+        "StrPath",
+        "StreamHandler",
+    )
 ]

@@ -2,14 +2,16 @@
 
 ``states()`` draws an arrow for each move of ``trioservice.lifecycle.MOVES``; only where a state
 stands, and how an arrow bends, is decided here.  ``order()`` runs a small tree under a clock that
-jumps, and draws what its events tell.  So neither picture can be out of date.
+jumps, and draws what its events tell.  ``lanes()`` asks each function that it shows for its name.  So
+none of the pictures can speak of what is no longer there.
 
-Both are SVG that is put into the page, so that they take the colours of its light or dark theme.
+They are SVG that is put into the page, so that they take the colours of its light or dark theme.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -20,6 +22,11 @@ import trio.testing
 from trioservice import Application, MultiService, Service, State
 from trioservice.events import Event, StateChanged
 from trioservice.lifecycle import MOVES, Move
+from trioservice.net.accepting import Acceptor
+from trioservice.net.polls import Poll
+from trioservice.net.protocols import SocketTransport, StreamProtocol
+from trioservice.net.servers import StreamServer
+from trioservice.net.streams import SocketStream
 
 INK = "var(--color-foreground-primary, currentColor)"
 SOFT = "var(--color-foreground-muted, #8a8f98)"
@@ -198,6 +205,48 @@ def order() -> str:
     return _svg(760, height, "Start order and stop order of a tree, as its events tell it", parts)
 
 
+# ---- the two lanes of a server
+
+_TASK, _CALL, _SHARED = "#2f9e55", "#c58a1a", "#7b8494"  # of the stream lane, of the fast lane, of both
+_COLUMNS = 104, 330, 556, 782
+_UPPER, _MIDDLE, _LOWER = 75, 145, 215
+_STEP = Point(98, 22)  # half of a box
+
+
+def lanes() -> str:
+    """The way of a connection and of its messages: what calls what, in either lane."""
+    first, second, third, fourth = _COLUMNS
+    edges = [column + _STEP.x for column in _COLUMNS]
+    parts = [
+        _text(Point(second - _STEP.x, 30), "stream lane: a handler", weight=600, anchor="start"),
+        _text(Point(second - _STEP.x, 268), "fast lane: a protocol", weight=600, anchor="start"),
+        _step(Point(first, _MIDDLE), Acceptor.run, "takes connections", _SHARED),
+        _step(Point(second, _MIDDLE), Poll.run, "one task for all sockets", _SHARED),
+        _step(Point(second, _UPPER), StreamServer._serve, "a task and its stream", _TASK),
+        _step(Point(third, _UPPER), SocketStream.ready, "wakes the task", _TASK),
+        _step(Point(fourth, _UPPER), SocketStream.receive_some, "your handler goes on", _TASK),
+        _step(Point(second, _LOWER), StreamServer._serve_by_poll, "a transport, no task", _CALL),
+        _step(Point(third, _LOWER), SocketTransport.ready, "receives, and calls", _CALL),
+        _step(Point(fourth, _LOWER), StreamProtocol.data_received, "your callback", _CALL),
+        _line(f"M {edges[2]} {_UPPER} L {edges[2] + 27} {_UPPER}", dashed=True),  # in another task
+        _line(f"M {edges[2]} {_LOWER} L {edges[2] + 27} {_LOWER}"),
+    ]
+    for edge in edges[:2]:
+        parts.append(_line(f"M {edge} {_MIDDLE - 10} L {edge + 27} {_UPPER + 12}"))
+        parts.append(_line(f"M {edge} {_MIDDLE + 10} L {edge + 27} {_LOWER - 12}"))
+    return _svg(890, 284, "A connection is accepted and its messages arrive, in the two lanes", parts)
+
+
+def _step(at: Point, function: Callable[..., object], what: str, colour: str) -> str:
+    corner = at - _STEP
+    return (
+        f'<g class="step"><rect x="{corner.x:.0f}" y="{corner.y:.0f}" width="{2 * _STEP.x:.0f}" '
+        f'height="{2 * _STEP.y:.0f}" rx="7" fill="{colour}" fill-opacity="0.16" stroke="{colour}" '
+        f'stroke-width="1.5"/>{_text(at + Point(0, -3), function.__qualname__, size=11, weight=600)}'
+        f"{_text(at + Point(0, 13), what, size=12)}</g>"
+    )
+
+
 # ---- SVG
 
 
@@ -214,8 +263,9 @@ def _svg(width: float, height: float, title: str, parts: list[str]) -> str:
     )
 
 
-def _line(path: str) -> str:
-    return f'<path d="{path}" fill="none" stroke="{SOFT}" stroke-width="1.6" marker-end="url(#tip)"/>'
+def _line(path: str, *, dashed: bool = False) -> str:
+    dashes = ' stroke-dasharray="5 4"' if dashed else ""
+    return f'<path d="{path}" fill="none" stroke="{SOFT}" stroke-width="1.6"{dashes} marker-end="url(#tip)"/>'
 
 
 def _text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
@@ -244,6 +245,15 @@ def test_the_server_behind_a_proxy_sees_whom_the_proxy_tells() -> None:
 
 
 @pytest.mark.real
+def test_a_protocol_takes_orders_and_the_cooks_answer() -> None:
+    with running(HOWTO / "protocol-and-task.tac", "kitchen") as kitchen:
+        assert [kitchen.ask(order) for order in (b"tea\n", b"soup\n")] == ["TEA\n", "SOUP\n"]
+        _, log = kitchen.interrupt()
+
+    assert "Traceback" not in kitchen.log + log
+
+
+@pytest.mark.real
 def test_a_port_in_use_is_told_as_shown() -> None:
     with ExitStack() as stack:
         with suppress(OSError):  # it is taken already, which is as good
@@ -284,6 +294,7 @@ def test_no_listing_is_left_out() -> None:
         *(TUTORIAL / name for name in ("thermometer.py", "weather.tac", "outbox.py", "unplugged.tac")),
         *(HOWTO / name for name in ("lines.tac", "embedded.py", "test_outbox.py", "test_nightly.py")),
         *(HOWTO / name for name in ("serve-tls.tac", "stay-connected.tac", "behind-a-proxy.tac")),
+        HOWTO / "protocol-and-task.tac",
     }
 
     programs = {file for file in included if file.suffix in (".py", ".tac")}
@@ -378,17 +389,42 @@ def test_what_the_architecture_names_is_there() -> None:
     architecture = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
     files = re.findall(r"`([\w/]+\.py)`", architecture)
     places = re.findall(r"`([\w/]+\.py)`(?:, | \()`([\w.]+)`", architecture)
-    methods = re.findall(r"`([A-Z]\w+)\.(\w+)`", architecture)
+    methods = set(re.findall(r"`([A-Z]\w+)\.(\w+)`", architecture))
     package = ROOT / "trioservice"
-    code = "".join(file.read_text(encoding="utf-8") for file in package.rglob("*.py"))
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in package.rglob("*.py")]
+    defined = {
+        (owner.name, method.name)
+        for tree in trees
+        for owner in tree.body
+        if isinstance(owner, ast.ClassDef)
+        for method in owner.body
+        if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
 
-    assert len(places) >= 5
+    assert len(places) >= 15
+    assert len(methods) >= 10
     assert not [file for file in files if not (package / file).is_file()]
     for file, name in places:
-        assert f" {name.rpartition('.')[2]}(" in (package / file).read_text(encoding="utf-8"), name
-    for owner, name in methods:
-        assert f"class {owner}" in code, owner
-        assert f"def {name}(" in code, name
+        name = name.rpartition(".")[2]
+        code = (package / file).read_text(encoding="utf-8")
+        assert re.search(rf"def {name}\(|^{name}\b.* = ", code, re.MULTILINE), f"{file}, {name}"
+    assert methods <= defined
+
+
+def test_the_table_of_the_room_net_has_its_files_from_the_ground_up() -> None:
+    architecture = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    table = architecture.partition("## The room net")[2].partition("\n## ")[0]
+    names = [
+        name for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE) for name in row[1:-1].split("`, `")
+    ]
+    room = ROOT / "trioservice" / "net"
+
+    assert sorted(names) == sorted(file.stem for file in room.glob("*.py") if file.stem != "__init__")
+    for index, name in enumerate(names):
+        used = re.findall(
+            r"^ *from \.(\w+) import", (room / f"{name}.py").read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert set(used) <= set(names[:index]), name
 
 
 # ---- what is made from the code
@@ -401,6 +437,7 @@ def made_from_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     yield {
         "states": modules["diagrams"].states(),
         "order": modules["diagrams"].order(),
+        "lanes": modules["diagrams"].lanes(),
         "help": modules["command_line"].help_texts(),
         "exits": modules["command_line"].exit_statuses(),
     }
@@ -422,6 +459,14 @@ def test_the_picture_of_the_order_shows_a_start_and_its_reverse(made_from_code: 
     assert names == ["shop", "back", "stock", "restock", "front"]
     for state in ("starting", "running", "stopping"):
         assert made_from_code["order"].count(f'class="{state}"') == 5
+
+
+def test_the_picture_of_the_lanes_names_two_ways_of_receiving(made_from_code: dict[str, str]) -> None:
+    steps = re.findall(r'class="step".*?>([\w.]+)</text>', made_from_code["lanes"], re.DOTALL)
+
+    assert steps[:2] == ["Acceptor.run", "Poll.run"]
+    assert steps[4] == "SocketStream.receive_some"
+    assert steps[7] == "StreamProtocol.data_received"
 
 
 def test_the_command_line_is_documented_as_it_is(made_from_code: dict[str, str]) -> None:

@@ -221,6 +221,29 @@ def unix_and_ssl_clients(name: str) -> None:
         assert "Traceback" not in app.err
 
 
+def protocol(name: str) -> None:
+    with serving(name, 7014) as app:
+        app.says(r"lines/front: listening on 127\.0\.0\.1:7014")
+        assert ask(7014, b"apples\npears\n") == b"1: apples\n2: pears\n"
+        assert ask(7014, b"plums\n") == b"1: plums\n", "each connection has a protocol of its own"
+        assert ask(7014, b"x" * 1001) == b""
+        app.says(r"ValueError: a line of more than 1000 bytes")
+        assert ask(7014, b"pears\n") == b"1: pears\n"  # L16
+        assert app.stops() == -15
+
+
+def udp_protocol(name: str) -> None:
+    with serving(name, 7015) as app, socket.socket(type=socket.SOCK_DGRAM) as client:
+        app.says(r"numbers/udp: listening on 127\.0\.0\.1:7015")
+        client.settimeout(20)
+        client.connect(("127.0.0.1", 7015))
+        for number, word in enumerate([b"hello", b"", b"again"], 1):
+            client.send(word)
+            assert client.recv(100) == b"%d: %s" % (number, word)
+        assert app.stops() == -15
+        assert "Traceback" not in app.err
+
+
 #: What each example has to do; a file without an entry fails the test.
 DOES: dict[str, Callable[[str], None]] = {
     "01_echo.tac": echo,
@@ -236,6 +259,8 @@ DOES: dict[str, Callable[[str], None]] = {
     "11_socket_activation.tac": socket_activation,
     "12_timer.tac": timer,
     "13_unix_and_ssl_clients.tac": unix_and_ssl_clients,
+    "14_protocol.tac": protocol,
+    "15_udp_protocol.tac": udp_protocol,
 }
 
 

@@ -251,11 +251,12 @@ async def lane(which: str, factory: Callable[[], Recorder] = Recorder, **options
             ours.server = SSLServer(0, ssl_context=server_context(), host=LOCAL, **options)
         else:
             ours.server = TCPServer(0, host=LOCAL, **options)
-        async with running(ours.server) as (_, ours.events):
-            try:
+        try:
+            async with running(ours.server) as (_, ours.events):
                 yield ours
-            finally:
-                ours.leave()
+                ours.leave()  # so that no drain waits for them
+        finally:
+            ours.leave()
 
 
 OURS = ["fast tcp", "fast unix", "portable tcp", "portable unix", "fast tls"]

@@ -14,7 +14,7 @@ import trio
 from trioservice.net.events import ConnectionFailed
 
 from .lanes import LOST, MUCH, OURS, PLAIN, SMALL, THEIRS, Echo, Recorder, lane
-from .support import eventually
+from .support import LIMIT, eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:returning true from eof_received")
 
@@ -104,22 +104,29 @@ async def test_a_pause_within_data_received_lets_the_rest_wait(which: str) -> No
     """After it, not one byte more is received until it reads again; then all of them."""
 
     class OneAtATime(Recorder):
+        total = b""
+        is_paused = False
+
         def data_received(self, data: bytes) -> None:
+            assert not self.is_paused  # or it is lost for that
+            self.is_paused = True
             self.transport.pause_reading()
-            self.said.append("data")
-            self.total = getattr(self, "total", b"") + data
+            self.total += data
+
+        def go_on(self) -> None:
+            if self.is_paused:
+                self.is_paused = False
+                self.transport.resume_reading()
 
     async with lane(which, OneAtATime) as served:
         client, protocol = await served.connect()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.send, MUCH)
-            while len(getattr(protocol, "total", b"")) < len(MUCH):
-                await trio.sleep(0.001)
-                count = protocol.said.count("data")
-                assert count <= 1
-                protocol.said = ["made"]
-                await served.call(protocol.transport.resume_reading)
-        assert protocol.total == MUCH  # type: ignore[attr-defined]
+        with trio.fail_after(LIMIT):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.send, MUCH)
+                while len(protocol.total) < len(MUCH):
+                    await served.call(protocol.go_on)
+                    await trio.lowlevel.checkpoint()
+        assert protocol.total == MUCH
 
 
 # ---- writing
@@ -343,7 +350,8 @@ async def test_what_is_done_with_a_lost_connection_does_nothing(which: str) -> N
         def touch() -> None:
             transport = protocol.transport
             transport.write(b"late")
-            transport.writelines([b"late"])
+            if which in OURS:  # asyncio of Python 3.13 raises TypeError
+                transport.writelines([b"late"])
             transport.pause_reading()
             transport.resume_reading()
             transport.close()
@@ -366,8 +374,8 @@ async def test_an_abort_by_another_connections_protocol_is_safe(which: str) -> N
     async with lane(which) as served:
         (one, first), (two, second) = await served.connect(), await served.connect()
         first.data_received = lambda _: second.transport.abort()
-        await one.send(b"go")
         await two.send(b"go")
+        await one.send(b"go")
         await eventually(lambda: second.is_lost)
         await one.stream.aclose()
         await eventually(lambda: first.is_lost)

@@ -25,7 +25,7 @@ import math
 import os
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from ssl import SSLContext
 from typing import Any, TypedDict, Unpack
@@ -435,8 +435,8 @@ class StreamClient(Service):
         else:
             assert self._make_protocol is not None
             await converse(stream, self._make_protocol())
-        with trio.move_on_after(_GOODBYE):
-            await stream.aclose()
+        with trio.move_on_after(_GOODBYE), suppress(trio.ClosedResourceError):
+            await stream.aclose()  # unless what is below was closed, by an abort or by hand
 
     def _tell_failure(self, stream: Connection, error: Exception | BaseExceptionGroup) -> None:
         self._failed += 1

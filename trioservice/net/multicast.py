@@ -72,7 +72,7 @@ class MulticastServer(DatagramServer):
     Args:
         port: 0 to 65535; shared with others who listen to groups at it.
         handler: ``async def handler(data, peer, server)``, as for
-            :class:`~trioservice.net.datagrams.DatagramServer`; or ``None``, and ``protocol=`` among the options.
+            :class:`~trioservice.net.datagrams.DatagramServer`; ``None`` with ``protocol=``.
         groups: the groups to join, of IPv4 or IPv6, each as an address or as ``(address, interface)``;
             ``"ff02::fb%eth0"`` is ``("ff02::fb", "eth0")``.
         host: addresses to be bound to; ``None`` for all.  A group is one too: then nothing else is heard.

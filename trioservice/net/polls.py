@@ -36,7 +36,7 @@ ENDED: int = (
     getattr(select, "EPOLLRDHUP", 0x2000) | getattr(select, "EPOLLHUP", 16) | getattr(select, "EPOLLERR", 8)
 )
 
-#: A read that comes back short may not have read everything: there is the end still, or urgent data.
+#: A short read may not have read everything, as there is the end still, or urgent data.
 DOUBTFUL: int = ENDED | getattr(select, "EPOLLPRI", 2)
 
 _EVERYTHING = READABLE | WRITABLE | DOUBTFUL | getattr(select, "EPOLLET", 1 << 31)
@@ -73,7 +73,7 @@ class Poll:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
-        self._recalled: list[Watcher] = []
+        self._recalled: dict[Watcher, None] = {}  # each once, however often it asked
         self._recall = trio.lowlevel.ParkingLot()
         self._pumping = trio.CancelScope(shield=True)
 
@@ -83,21 +83,24 @@ class Poll:
         Raises:
             OSError: the kernel can watch no more.
         """
-        if descriptor in self._watchers:
-            self._epoll.modify(descriptor, _EVERYTHING)
-        else:
+        try:
             self._epoll.register(descriptor, _EVERYTHING)
+        except FileExistsError:
+            self._epoll.modify(descriptor, _EVERYTHING)
         self._watchers[descriptor] = watcher
 
-    def forget(self, descriptor: int) -> None:
-        """Tell nobody of that socket any more; the kernel forgets it when it is closed."""
-        del self._watchers[descriptor]
+    def forget(self, descriptor: int, watcher: Watcher) -> None:
+        """Tell *watcher* nothing any more; the kernel forgets the socket when it is closed."""
+        # Somebody may have closed it without a word, and its number be another's now.
+        if self._watchers.get(descriptor) is watcher:
+            del self._watchers[descriptor]
 
     def recall(self, watcher: Watcher) -> None:
         """Call *watcher* again soon, when others have had their turn, though nothing has happened."""
-        self._recalled.append(watcher)
+        self._recalled[watcher] = None
         self._recall.unpark()
 
+    @trio.lowlevel.enable_ki_protection  # without the pump, all who wait would wait for ever
     async def run(self) -> None:
         """Be the pump, until :meth:`stop`."""
         with self._pumping:
@@ -116,13 +119,14 @@ class Poll:
             if watcher is not None:
                 watcher.ready(events)
 
+    @trio.lowlevel.enable_ki_protection
     async def _tell_those_recalled(self) -> None:
         while True:
             if self._recalled:
                 await trio.lowlevel.checkpoint()
             else:
                 await self._recall.park()
-            recalled, self._recalled = self._recalled, []
+            recalled, self._recalled = self._recalled, {}
             for watcher in recalled:
                 watcher.ready(0)
 

@@ -19,6 +19,7 @@ two tasks.  :func:`converse` chooses, for those who have a task to spare.
 
 from __future__ import annotations
 
+import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
@@ -58,6 +59,9 @@ ProtocolFactory: TypeAlias = Callable[[], Any]
 Lost: TypeAlias = Callable[[Connection, Exception | None], None]
 
 _BYTES = (bytes, bytearray, memoryview)
+
+# So often is one socket read in one turn, if what comes is short and there may be more.
+_READS = 8
 
 # asyncio's defaults.
 _HIGH = 64 * 1024
@@ -323,7 +327,7 @@ _EXTRA_INFO: dict[str, Callable[[Any], Any]] = {
 class SocketTransport(Transport):
     """A transport over a socket, driven by a poll."""
 
-    __slots__ = ("_busy", "_poll")
+    __slots__ = ("_busy", "_context", "_poll")
 
     _stream: SocketStream
 
@@ -331,11 +335,13 @@ class SocketTransport(Transport):
         super().__init__(stream, protocol, on_lost)
         self._poll = poll
         self._busy = False  # with callbacks: what they ask for is done when they have returned
+        # One task calls for all connections, and what a callback sets must not be another's.
+        self._context = contextvars.copy_context()
 
     def begin(self) -> None:
         """Let the connection be made, and be driven by the poll from then on."""
         self._busy = True
-        self._call("connection_made", self)
+        self._context.run(self._call, "connection_made", self)
         if not self._closing or self._buffer is not None:
             try:
                 self._stream.let_watch(self._poll, self)
@@ -348,6 +354,14 @@ class SocketTransport(Transport):
         if self._lost:
             return  # it was recalled for that
         self._busy = True
+        try:
+            self._context.run(self._do, events)
+        except Exception as error:  # noqa: BLE001 - L16: it is told when the connection is lost
+            self._break(error)
+        self._settle()
+
+    def _do(self, events: int) -> None:
+        """What can be done now."""
         stream = self._stream
         if events & DOUBTFUL:
             stream.ready(events)
@@ -357,20 +371,25 @@ class SocketTransport(Transport):
             self._flush()
         if stream.is_readable:
             self._receive()
-        self._settle()
 
     def _settle(self) -> None:
         self._busy = False
         if self._closing and self._buffer is None and not self._lost:
             self.end()
 
-    def end(self) -> None:
-        """Close the connection and tell the protocol, now; what waits to be sent is lost."""
+    def end(self) -> Exception | None:
+        """Close the connection and tell the protocol, now; what waits to be sent is lost.
+
+        Returns:
+            with what error it has ended.
+        """
         try:
-            self._lose()
+            self._context.run(self._lose)
         finally:
             self._stream.abandon()
-            self._on_lost(self._stream, self._error)
+            error, self._error = self._error, None
+            self._on_lost(self._stream, error)
+        return error
 
     def _go_on(self) -> None:
         if not self._busy:
@@ -378,26 +397,21 @@ class SocketTransport(Transport):
 
     def _receive(self) -> None:
         stream = self._stream
-        while not (self._paused or self._full or self._read_all or self._closing):
-            try:
-                data = stream.receive_nowait()
-            except trio.BrokenResourceError as error:
-                self._break(error)
+        for _ in range(_READS):
+            if self._paused or self._full or self._read_all or self._closing:
                 return
+            data = stream.receive_nowait()
             if data is None:
                 return
             if not data:
                 self._take_end()
                 return
-            try:
-                self._protocol.data_received(data)
-            except Exception as error:  # noqa: BLE001 - L16: it is told when the connection is lost
-                self._break(error)
+            self._protocol.data_received(data)
             if not stream.is_readable:
                 return
-            if len(data) == MOST:  # others have their turn before there is more of this
-                self._poll.recall(self)
-                return
+            if len(data) == MOST:
+                break
+        self._poll.recall(self)  # others have their turn before there is more of this
 
     def _send(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview | None:
         try:
@@ -412,12 +426,8 @@ class SocketTransport(Transport):
 
     def _flush(self) -> None:
         assert self._buffer is not None
-        try:
-            with memoryview(self._buffer) as waiting:
-                sent = self._stream.send_nowait(waiting)
-        except trio.BrokenResourceError as error:
-            self._break(error)
-            return
+        with memoryview(self._buffer) as waiting:
+            sent = self._stream.send_nowait(waiting)
         self._take_sent(sent)
         if self._buffer is None and self._has_written_eof:
             self._send_eof()
@@ -484,7 +494,7 @@ class StreamTransport(Transport):
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._break(error)
             return
-        while self._paused and not self._closing:  # while it waited
+        while (self._paused or self._full) and not self._closing:  # since it began to wait
             await self._news.park()
         if self._closing:
             return

@@ -1,19 +1,18 @@
 """Stream servers: accept, limit, introduce, isolate, drain.
 
-One server is one leaf.  Its task opens the listeners and starts, in a nursery, one acceptor
-for each of them; every connection is a task in a second nursery around the first.  So the
-server can stop accepting by cancelling the inner nursery while connections go on in the
-outer one, and that is all there is to a drain.
-
-What trio's own ``serve_tcp`` leaves to its user is done here: a connection that fails ends
-alone (rule L16), a full descriptor table makes accepting wait instead of fail, and there is a
-limit on connections, at which accepting stops, so that the others wait in the kernel's queue
-rather than being dropped.
+One server is one leaf.  Its task accepts (:mod:`~trioservice.net.accepting`) within a nursery in
+which every connection is a task.  So it can stop accepting while connections go on, and that is
+all there is to a drain.
 
 A connection's way is one method, ``StreamServer._serve``: it is *introduced* (who is the
 client, according to a proxy; is there room for one more of his; the TLS handshake), then the
 handler has it, then it is closed.  All of that happens in the connection's own task, so that
-a client who dawdles holds up nobody else.
+a client who dawdles holds up nobody else, and one that fails ends alone (rule L16).
+
+With ``protocol=`` there is a shorter way, ``StreamServer._serve_by_poll``, for connections over a
+socket with nobody to be introduced to: no task, only a transport
+(:mod:`~trioservice.net.protocols`), which the server's poll drives.  Limits, counters and events are
+the same on both ways, and so is the end: what is open when accepting ends is waited for.
 
 There is one server, :class:`StreamServer`, for every endpoint; :class:`TCPServer`,
 :class:`UNIXServer` and :class:`SSLServer` say in Python's words what its texts say.
@@ -118,7 +117,7 @@ class TCPServerOptions(ServerOptions, total=False):
 
 
 class StreamServer(Service):
-    """A leaf that serves stream connections at an endpoint, each by a task of its own.
+    """A leaf that serves stream connections at an endpoint, each by a handler or a protocol of its own.
 
     ::
 
@@ -452,7 +451,7 @@ class StreamServer(Service):
             return
         try:
             protocol = self._make_protocol()
-        except Exception as error:  # noqa: BLE001 - L16, as in _handle
+        except Exception as error:  # noqa: BLE001 - L16, as in _serve
             self._end(stream, error)
             return
         except BaseException:
@@ -471,8 +470,8 @@ class StreamServer(Service):
         self._leave(stream)
 
     def _end_idle(self, stream: SocketStream, transport: SocketTransport) -> None:
-        self._tell_idle(stream)
-        transport.end()
+        if transport.end() is None:
+            self._tell_idle(stream)
 
     def _transports(self) -> Iterator[SocketTransport]:
         return (transport for transport in self._open.values() if transport is not None)

@@ -7,6 +7,7 @@ and the knowledge of whether an error was the connection's own.
 from __future__ import annotations
 
 import socket
+import weakref
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
@@ -50,7 +51,8 @@ class Connection(trio.abc.Stream):
     bytes_received: int
     bytes_sent: int
 
-    _broken_by: tuple[BaseException, ...] = ()
+    # Weakly: an error has a traceback, which has us.
+    _broken_by: tuple[weakref.ref[BaseException], ...] = ()
 
     @property
     @abstractmethod
@@ -69,11 +71,11 @@ class Connection(trio.abc.Stream):
         """Whether *error*, or everything in that group, is what this stream raised when it broke."""
         if isinstance(error, BaseExceptionGroup):
             return all(self.broke_with(part) for part in error.exceptions)
-        return any(error is one for one in self._broken_by)
+        return any(error is one() for one in self._broken_by)
 
     def _broke(self, error: trio.BrokenResourceError) -> NoReturn:
         # A reader and a writer may each be told; more than a few are tries after the end.
-        self._broken_by = (*self._broken_by[-7:], error)
+        self._broken_by = (*self._broken_by[-7:], weakref.ref(error))
         raise error
 
 
@@ -92,16 +94,17 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
 
     __slots__ = (
         "_ahead",
+        "_descriptor",
         "_earned",
         "_has_sent_eof",
         "_is_doubtful",
         "_is_sending",
         "_is_unix",
-        "_is_watched",
         "_local",
         "_poll",
         "_reader",
         "_sock",
+        "_watcher",
         "_writer",
         "bytes_received",
         "bytes_sent",
@@ -128,13 +131,14 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         self._is_unix = not isinstance(peer, tuple)
         self._is_doubtful = self._is_unix
         self._poll: Poll | None = None
-        self._is_watched = False
+        self._watcher: Watcher | None = None
+        self._descriptor = -1  # that is watched
         self._reader: trio.lowlevel.Task | None = None
         self._writer: trio.lowlevel.Task | None = None
 
     @property
     def socket(self) -> trio.socket.SocketType:
-        """The socket below, for options."""
+        """The socket below, for options; what closes it is :meth:`aclose`."""
         return trio.socket.from_stdlib_socket(self._sock)
 
     @property
@@ -175,8 +179,6 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         return self._receive(MOST, True)
 
     async def _receive(self, max_bytes: int, iterating: bool) -> bytes:
-        if self._reader is not None:
-            raise trio.BusyResourceError("another task is already receiving from this stream")
         data = None
         if self.is_readable:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -184,18 +186,20 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
             if data is not None:
                 await trio.lowlevel.cancel_shielded_checkpoint()
         while data is None:
-            self._earned = True
-            if self._is_watched or self._watch():
+            if self._watcher is not None or self._watch():
+                if self._reader is not None:
+                    raise trio.BusyResourceError("another task is already receiving from this stream")
                 self._reader = _current_task()
                 await _wait_task_rescheduled(self._stop_reading)
+            else:
+                # One among few: a quick peer answers while others have their turn, and not to sleep
+                # then is to be quicker, too.
+                await trio.lowlevel.checkpoint()
                 data = self.receive_nowait(max_bytes)
-                continue
-            # One among few: a quick peer answers while others have their turn, and not to sleep
-            # then is to be quicker, too.
-            await trio.lowlevel.checkpoint()
-            data = self.receive_nowait(max_bytes)
+                if data is None:
+                    await trio.lowlevel.wait_readable(self._sock)
+            self._earned = True
             if data is None:
-                await trio.lowlevel.wait_readable(self._sock)
                 data = self.receive_nowait(max_bytes)
         if iterating and not data:
             raise StopAsyncIteration
@@ -259,7 +263,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         try:
             with memoryview(data) as whole, whole.cast("B") as rest:
                 while sent < len(rest):
-                    if self._is_watched or self._watch():
+                    if self._watcher is not None or self._watch():
                         self._writer = _current_task()
                         await _wait_task_rescheduled(self._stop_writing)
                     else:
@@ -321,18 +325,18 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         Raises:
             OSError: the kernel has no room for one more.
         """
-        poll.watch(self._sock.fileno(), watcher)  # which tells anew, if we have watched before
-        self._poll = poll
-        self._is_watched = True
+        descriptor = self._sock.fileno()
+        poll.watch(descriptor, watcher)
+        self._poll, self._watcher, self._descriptor = poll, watcher, descriptor
 
     def _watch(self) -> bool:
         """See that :meth:`ready` is called; false if this stream waits by trio."""
-        if self._poll is not None and not self._is_watched:
+        if self._poll is not None:
             try:
                 self.let_watch(self._poll, self)
             except OSError:
                 self._poll = None
-        return self._is_watched
+        return self._poll is not None
 
     def ready(self, events: int) -> None:
         """What the poll tells."""
@@ -365,14 +369,15 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
 
     def abandon(self) -> None:
         """Close both halves, now."""
+        if self._poll is not None and self._watcher is not None:
+            self._poll.forget(self._descriptor, self._watcher)
+            self._watcher = None
         if self._sock.fileno() == -1:
             return
-        if self._is_watched:
-            assert self._poll is not None
-            self._poll.forget(self._sock.fileno())
         if self._poll is None or self._is_sending:
             trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+        self._poll = None
         self.is_readable = True  # to try is to be told that it is closed
         for waiter in (self._reader, self._writer):
             if waiter is not None:

@@ -44,7 +44,7 @@ EXTRAS = {"timers.py": "cronsim"}
 
 # Every shield keeps trio's cancellation from somebody, so each has a reason that can be disputed.
 SHIELDS = {
-    "net/polls.py Poll.__init__": "whoever is cancelled may have last words to wait for; open_poll ends it after them",
+    "net/polls.py Poll.__init__": "who is cancelled may wait with last words; open_poll ends it after them",
     "run.py Tree._close": "what was bound is released even when cancelled; bounded by stop_timeout",
     "run.py Root._wait_for_news": "a cancellation that was heard once need not be heard again",
     "run.py Root._sheltered": "the one door to the tree: conductors are asked, never cancelled (L6)",

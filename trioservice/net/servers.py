@@ -1,6 +1,6 @@
 """Stream servers: accept, limit, introduce, isolate, drain.
 
-One server is one leaf.  Its task accepts (:mod:`~trioservice.net.accepting`) within a nursery in
+One server is one leaf.  Its task accepts (``accepting``) within a nursery in
 which every connection is a task.  So it can stop accepting while connections go on, and that is
 all there is to a drain.
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 from certificates import trusting
+from trio.testing import MockClock
 
 from trioservice import (
     Application,
@@ -457,6 +458,60 @@ def both_ends(kind: str, folder: Path, protocol: Any, **options: Any) -> tuple[S
 
 
 kinds = pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
+
+
+@kinds
+async def test_a_client_whose_protocol_aborts_has_not_failed(kind: str, tmp_path: Path) -> None:
+    """An abort is meant; without a retry it is the client's end, and no error."""
+
+    class Curt:
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            transport.write(b"hello")
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.abort()
+
+    server, make = both_ends(kind, tmp_path, Curt, retry=None)
+    async with running(server) as (app, events):
+        client = make()
+        await app.start_service(client)
+        await eventually(lambda: client.state is State.FINISHED)
+        assert client.statistics().failed == 0
+        assert [failure.path for failure in events.of(ConnectionFailed) if failure.path == client.path] == []
+
+
+async def test_a_protocol_that_raises_when_it_is_cut_for_being_idle_is_one_failure(
+    autojump_clock: MockClock,
+) -> None:
+    """One connection fails once, and what it is told as is what its program did wrong."""
+
+    class Sulky:
+        def data_received(self, data: bytes) -> None: ...
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            raise LookupError("a bug")
+
+    server = TCPServer(0, protocol=Sulky, host=LOCAL, idle_timeout=8.0)
+    async with running(server) as (_, events), await connect(server) as client:
+        assert await client.receive_some() == b""
+        await eventually(lambda: server.statistics().failed)
+        assert server.statistics().failed == 1
+        assert len(events.of(ConnectionFailed)) == 1
+
+
+@pytest.mark.parametrize("kind", ["poll", "task"])
+async def test_a_factory_that_makes_nothing_is_told_in_words(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that forgot its return ends the connection and says so."""
+    if kind == "task":
+        monkeypatch.setattr("trioservice.net.polls.AVAILABLE", False)
+    server = TCPServer(0, protocol=lambda: None, host=LOCAL)
+    async with running(server) as (_, events), await connect(server) as client:
+        assert await ended(client)
+        await eventually(lambda: events.of(ConnectionFailed))
+        assert "protocol= gave None" in str(events.of(ConnectionFailed)[0])
 
 
 @kinds

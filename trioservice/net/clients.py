@@ -64,7 +64,7 @@ from .endpoints import (
     client_endpoint,
 )
 from .events import Connected, ConnectFailed, ConnectionFailed, Disconnected, Unverified
-from .handlers import awaitable, require_function, require_handler_or_protocol
+from .handlers import awaitable, made, require_function, require_handler_or_protocol
 from .protocols import ProtocolFactory, converse
 from .streams import Connection, SocketStream, StreamHandler
 from .tls import TLSStream, verifies
@@ -434,7 +434,7 @@ class StreamClient(Service):
             await awaitable("the handler", self._handler(stream))
         else:
             assert self._make_protocol is not None
-            await converse(stream, self._make_protocol())
+            await converse(stream, made(self._make_protocol()))
         with trio.move_on_after(_GOODBYE), suppress(trio.ClosedResourceError):
             await stream.aclose()  # unless what is below was closed, by an abort or by hand
 

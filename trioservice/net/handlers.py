@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
+from typing import Any
 
-__all__ = ["awaitable", "require_function", "require_handler_or_protocol"]
+__all__ = ["awaitable", "made", "require_function", "require_handler_or_protocol"]
 
 
 def require_function(argument: str, given: object, takes: str = "a stream") -> None:
@@ -52,3 +53,14 @@ def awaitable(whose: str, result: Awaitable[object]) -> Awaitable[object]:
     if not inspect.isawaitable(result):
         raise TypeError(f"{whose} gave {result!r}, which cannot be awaited; is it an async function?")
     return result
+
+
+def made(protocol: Any) -> Any:
+    """The *protocol* that a call of ``protocol=`` has made.
+
+    Raises:
+        TypeError: it has made none.
+    """
+    if protocol is None:
+        raise TypeError("protocol= gave None where it is to make a protocol; does it lack a return?")
+    return protocol

@@ -69,11 +69,7 @@ _LIMITS = _HIGH // 4, _HIGH
 
 
 class Transport(ABC):
-    """What a protocol can do with its connection; PEP 3156's, as asyncio has it.
-
-    Attributes:
-        peer: who is at the other end, as a handler's stream knows it.
-    """
+    """What a protocol can do with its connection; PEP 3156's, as asyncio has it."""
 
     __slots__ = (
         "_buffer",
@@ -325,9 +321,13 @@ _EXTRA_INFO: dict[str, Callable[[Any], Any]] = {
 
 
 class SocketTransport(Transport):
-    """A transport over a socket, driven by a poll."""
+    """A transport over a socket, driven by a poll.
 
-    __slots__ = ("_busy", "_context", "_poll")
+    One task calls for all connections.  So that a context variable which a callback sets is not seen by
+    other connections, each turn has a context of its own, and what was set is gone when it is over.
+    """
+
+    __slots__ = ("_busy", "_poll")
 
     _stream: SocketStream
 
@@ -335,13 +335,11 @@ class SocketTransport(Transport):
         super().__init__(stream, protocol, on_lost)
         self._poll = poll
         self._busy = False  # with callbacks: what they ask for is done when they have returned
-        # One task calls for all connections, and what a callback sets must not be another's.
-        self._context = contextvars.copy_context()
 
     def begin(self) -> None:
         """Let the connection be made, and be driven by the poll from then on."""
         self._busy = True
-        self._context.run(self._call, "connection_made", self)
+        contextvars.copy_context().run(self._call, "connection_made", self)
         if not self._closing or self._buffer is not None:
             try:
                 self._stream.let_watch(self._poll, self)
@@ -355,7 +353,7 @@ class SocketTransport(Transport):
             return  # it was recalled for that
         self._busy = True
         try:
-            self._context.run(self._do, events)
+            contextvars.copy_context().run(self._do, events)
         except Exception as error:  # noqa: BLE001 - L16: it is told when the connection is lost
             self._break(error)
         self._settle()
@@ -384,7 +382,7 @@ class SocketTransport(Transport):
             with what error it has ended.
         """
         try:
-            self._context.run(self._lose)
+            contextvars.copy_context().run(self._lose)
         finally:
             self._stream.abandon()
             error, self._error = self._error, None

@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from ssl import SSLContext
-from typing import TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import trio
 
@@ -54,7 +54,7 @@ from .events import (
     Listening,
     Throttle,
 )
-from .handlers import awaitable, require_handler_or_protocol
+from .handlers import awaitable, made, require_handler_or_protocol
 from .introductions import Introduction, Unwelcome
 from .limits import IdleWatch, PeerLimit
 from .listeners import Listener, bind
@@ -402,7 +402,7 @@ class StreamServer(Service):
         if self._handler is not None:
             return awaitable("the handler", self._handler(connection))
         assert self._make_protocol is not None
-        return converse(connection, self._make_protocol(), self._poll)
+        return converse(connection, made(self._make_protocol()), self._poll)
 
     async def _converse_unless_idle(
         self, stream: Connection, connection: Connection, idle: IdleWatch
@@ -445,23 +445,30 @@ class StreamServer(Service):
         """The way of one connection, as in :meth:`_serve`."""
         assert isinstance(stream, SocketStream)
         assert self._poll is not None
-        assert self._make_protocol is not None
-        if self._greet(stream) is None:
-            self._end(stream)
-            return
+        protocol = None
         try:
-            protocol = self._make_protocol()
-        except Exception as error:  # noqa: BLE001 - L16, as in _serve
-            self._end(stream, error)
+            protocol = self._protocol_for(stream)
+        finally:
+            if protocol is None:
+                self._end(stream)
+        if protocol is None:
             return
-        except BaseException:
-            self._end(stream)
-            raise
         transport = SocketTransport(stream, protocol, self._poll, self._end)
         self._open[stream] = transport
         if self._idle is not None:
             self._idle.watch(stream, partial(self._end_idle, stream, transport))
         transport.begin()
+
+    def _protocol_for(self, stream: SocketStream) -> Any:
+        """A protocol that is to have the connection; ``None`` if none will."""
+        assert self._make_protocol is not None
+        if self._greet(stream) is None:
+            return None
+        try:
+            return made(self._make_protocol())
+        except Exception as error:  # noqa: BLE001 - L16, as in _serve
+            self._tell_failure(stream, error)
+            return None
 
     def _end(self, stream: Connection, error: Exception | None = None) -> None:
         if error is not None:

@@ -345,6 +345,7 @@ class SocketTransport(Transport):
                 self._stream.let_watch(self._poll, self)
             except OSError as error:  # the kernel has no room for one more
                 self._break(error)
+        self._busy = False
         self._settle()
 
     def ready(self, events: int) -> None:
@@ -356,7 +357,9 @@ class SocketTransport(Transport):
             contextvars.copy_context().run(self._do, events)
         except Exception as error:  # noqa: BLE001 - L16: it is told when the connection is lost
             self._break(error)
-        self._settle()
+        self._busy = False
+        if self._closing:
+            self._settle()
 
     def _do(self, events: int) -> None:
         """What can be done now."""
@@ -367,11 +370,22 @@ class SocketTransport(Transport):
             stream.is_readable = True
         if self._buffer is not None and events:
             self._flush()
-        if stream.is_readable:
-            self._receive()
+        for _ in range(_READS):
+            if not stream.is_readable or self._paused or self._full or self._read_all or self._closing:
+                return
+            data = stream.receive_nowait()
+            if data is None:
+                return
+            if not data:
+                self._take_end()
+                return
+            self._protocol.data_received(data)
+            if len(data) == MOST:
+                break
+        self._poll.recall(self)  # others have their turn before there is more of this
 
     def _settle(self) -> None:
-        self._busy = False
+        """End, if it is to be closed and nothing is left to be sent."""
         if self._closing and self._buffer is None and not self._lost:
             self.end()
 
@@ -392,24 +406,6 @@ class SocketTransport(Transport):
     def _go_on(self) -> None:
         if not self._busy:
             self._poll.recall(self)
-
-    def _receive(self) -> None:
-        stream = self._stream
-        for _ in range(_READS):
-            if self._paused or self._full or self._read_all or self._closing:
-                return
-            data = stream.receive_nowait()
-            if data is None:
-                return
-            if not data:
-                self._take_end()
-                return
-            self._protocol.data_received(data)
-            if not stream.is_readable:
-                return
-            if len(data) == MOST:
-                break
-        self._poll.recall(self)  # others have their turn before there is more of this
 
     def _send(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview | None:
         try:

@@ -814,6 +814,26 @@ async def test_handlers_know_the_current_service_and_not_each_others_context() -
     assert seen == [("none", server)] * 3  # L20
 
 
+@pytest.mark.parametrize("max_handlers", [1, 2, 64])
+async def test_what_a_waiting_handler_has_set_is_not_there_for_the_next(max_handlers: int) -> None:
+    """The one who waits calls the next attendant, who gets nothing of its context."""
+    mark: ContextVar[str] = ContextVar("mark", default="none")
+    seen: list[str] = []
+
+    async def handler(data: bytes, peer: Address, server: DatagramServer) -> None:
+        seen.append(mark.get())
+        mark.set(data.decode())
+        await trio.sleep(0.001)
+
+    server = UDPServer(0, handler, host=LOCAL, max_handlers=max_handlers)
+    async with running(server):
+        with plain(server) as client:
+            for number in range(20):
+                client.send(b"%d" % number)
+            await eventually(lambda: len(seen) == 20)
+    assert seen == ["none"] * 20  # L20
+
+
 # ---- order and concurrency
 
 

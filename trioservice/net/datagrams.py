@@ -466,7 +466,7 @@ class DatagramService(Service):
             ear.relieved = True
             self._deaf.append(ear.sock)
         self._called = False
-        self._call_if_needed()
+        self._context.run(self._call_if_needed)  # the other has nothing of what this handler has set
 
     # ---- sending
 

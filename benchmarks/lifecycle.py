@@ -2,7 +2,8 @@
 
 Launch and exit are measured from outside, of whole programs as a user would start them (see
 ``programs/``): the clock runs from the spawn to the first echo that comes back, and from SIGTERM
-to the end of the process, interpreter and all.  Starting and stopping of many services is
+to the end of the process, which in all programs is by the signal itself, without taking down
+the interpreter.  Starting and stopping of many services is
 measured from inside, each time in a process of its own, by :mod:`.services`.
 """
 
@@ -160,8 +161,8 @@ def measure_services(workload: Workload, settings: Settings, progress: Progress)
     for turn in range(settings.rounds):
         for name in random.sample(sorted(KINDS_OF_SERVICES), len(KINDS_OF_SERVICES)):
             progress(f"{workload.title}: round {turn + 1} of {settings.rounds}, {name}")
-            _, *phases = _services(name, workload.count, flags)
-            for unit, seconds in zip(PHASES, phases, strict=True):
+            making, starting, stopping = _services(name, workload.count, flags)
+            for unit, seconds in zip(PHASES, (making + starting, stopping), strict=True):
                 result.metric(unit).add(name, seconds * 1e6)
     for name in KINDS_OF_SERVICES:
         progress(f"{workload.title}: memory, {name}")

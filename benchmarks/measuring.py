@@ -284,6 +284,7 @@ class Load(Process):
     """The load generator, connected to one server."""
 
     def __init__(self, server: Server, mode: str, options: dict[str, int]) -> None:
+        self._keeps_connections = mode == "exchange"
         program = load_program(tls=server.transport == "tls")
         settings = [f"{name}={value}" for name, value in options.items()]
         command = [str(program), mode, server.address, str(server.pid), *settings]
@@ -305,6 +306,8 @@ class Load(Process):
         done = Slice(**self._answer(seconds + PATIENCE))
         if not done.operations:
             raise CannotMeasureError("nothing was answered")
+        if self._keeps_connections and done.errors:  # what is lost is missing in all slices that follow
+            raise CannotMeasureError(f"{done.errors:,} connections were lost, or answered wrongly")
         return done
 
     def _answer(self, patience: float) -> dict[str, float]:

@@ -22,9 +22,9 @@ RESULTS_INTRO = """\
 Written by the command below; `make bench` measures anew, `make bench-quick` a part of it in less than
 two minutes, and `python -m benchmarks --help` tells how to ask for any other part.
 
-* All servers of a workload run at once on one core, each in a fresh process on its own port, and the
-  load generator on another; they are asked in short slices, in an order that chance decides anew for
-  every round.
+* All servers of a workload with traffic run at once on one core, each in a fresh process on its own
+  port, and the load generator on another; they are asked in short slices, in an order that chance
+  decides anew for every round. Launches, exits, memory and services are measured alone, in turn.
 * Figures are medians over the rounds, with quartiles. A column named after one of our lanes says how
   many times *better* that lane is than the row: the median of the ratios within each round.
 * Processor time is the kernel's account of the server's process. It is the figure to trust: a rate

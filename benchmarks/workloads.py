@@ -156,7 +156,7 @@ WORKLOADS: tuple[Workload, ...] = (
     Traffic(
         "tls handshakes",
         measure_traffic,
-        "16 visits at a time: connect, full handshake (TLS 1.3), 64 B there and back, close",
+        "16 visits at a time: connect, full handshake (TLS 1.3, each library's own tickets), 64 B, close",
         transport="tls",
         mode="visit",
         options={"connections": 16, "request": 64},

@@ -12,6 +12,7 @@ dataclass like any other; but one thing is stricter: instances of a plain subcla
 
 from __future__ import annotations
 
+import sys
 from dataclasses import FrozenInstanceError, dataclass
 from threading import RLock
 from typing import Any, NoReturn, TypeVar, dataclass_transform
@@ -28,6 +29,8 @@ _WRITTEN_LATER = (
     "__hash__",
     "__match_args__",
     "__dataclass_fields__",
+    "__dataclass_params__",
+    *(["__replace__"] if sys.version_info >= (3, 13) else []),
 )
 
 _writing = RLock()  # one record may derive from another, which is then written first

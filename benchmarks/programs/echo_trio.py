@@ -1,4 +1,8 @@
-"""The lifecycle of bare trio: a script, which ends on SIGTERM by cancelling what it does."""
+"""The lifecycle of bare trio: a script, which ends on SIGTERM by cancelling what it does.
+
+It ends as trioservice and twistd do: by the signal itself, so that the parent learns of it, and so that
+the interpreter is not taken down in one program and left standing in the other.
+"""
 
 import os
 import signal
@@ -26,3 +30,5 @@ async def serve(task_status):
 
 
 trio.run(main)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+os.kill(os.getpid(), signal.SIGTERM)

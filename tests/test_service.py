@@ -32,6 +32,7 @@ from trioservice import (
 )
 from trioservice.errors import UnknownServiceError, paths_of
 from trioservice.events import DrainCut, Event, StateChanged, StopOverdue
+from trioservice.run import walk
 
 
 class Leaf(Service):
@@ -778,6 +779,36 @@ async def test_an_interrupt_in_a_child_stops_the_tree_and_comes_out_bare(
     assert story[-1] == "a ends"  # L17
     assert isinstance(caught.value.__context__, ServicesFailed)
     assert [paths_of(error) for error in caught.value.__context__.exceptions] == [["root/bad_at_stopping"]]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("ready", [False, True])
+async def test_an_interrupt_in_a_child_is_a_stop_and_no_failure(
+    autojump_clock: MockClock, kind: type[BaseException], ready: bool
+) -> None:
+    """Ctrl-C strikes whichever task happens to run, so what is told must not depend on which."""
+
+    async def struck(task_status: trio.TaskStatus[None]) -> None:
+        if ready:
+            task_status.started()
+        await trio.sleep(1)
+        raise kind
+
+    app = Application("app", MultiService(TaskService(struck), name="branch"), handle_signals=False)
+    told: list[str] = []
+    app.subscribe(lambda event: told.append(f"{event.path}: {event}"))
+    with pytest.raises(kind):
+        await app.main()
+    assert {service.state for service in walk(app)} == {State.STOPPED}  # L17
+    assert [line for line in told if not line.endswith(": stopping")][-5:] == [
+        "app/branch/struck: stopped",
+        f"app/branch: stopping: {kind.__name__} in app/branch/struck",
+        "app/branch: stopped",
+        f"app: stopping: {kind.__name__} in app/branch",
+        "app: stopped",
+    ]
+    assert f"app/branch/struck: {kind.__name__} while {'running' if ready else 'starting'}" in told
+    assert not any("failed" in line for line in told)
 
 
 @pytest.mark.parametrize("name", ["start_timeout", "drain_timeout", "stop_timeout"])

@@ -98,7 +98,8 @@ class ErrorRaised(Event):
         return logging.ERROR if self.alone else logging.INFO
 
     def __str__(self) -> str:
-        return f"{type(self.error).__name__} while {self.phase}: {self.error}"
+        said = f": {self.error}" if str(self.error) else ""
+        return f"{type(self.error).__name__} while {self.phase}{said}"
 
 
 @record

@@ -44,7 +44,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -210,6 +210,13 @@ def call_off(service: Service, path: str) -> None:
         call_off(child, f"{path}/{child.name}")
 
 
+def _why_it_ends(path: str, errors: Sequence[BaseException]) -> str:
+    """What to say of a branch that ends because *errors* came out of what is at *path*."""
+    if any(isinstance(error, Exception) for error in errors):
+        return f"{path} failed"
+    return f"{type(errors[0]).__name__} in {path}"
+
+
 def not_started(run: Run) -> Exception:
     """Why *run*, which is over, has not become ready: a stop, its errors, or both."""
     errors = run.plain_errors()
@@ -363,6 +370,10 @@ class Run:
         except BaseException as error:  # noqa: BLE001 - L14: recorded here, raised by the root's main
             errors = [part for part in flatten(error, self.at) if not self._follows_from_stop(part)]
             self.record(errors, self._phase())
+        if self.errors and not self.plain_errors():
+            self.ask_stop(
+                drain=False
+            )  # Ctrl-C and sys.exit ask for the end of everything; nothing has failed
         if self.leaving:
             self.record(await self.tree.release(walk(self.service)), "releasing")
         self.end()
@@ -402,7 +413,7 @@ class Run:
         self.service._run = None
         if self._start_limit is not None:
             self._start_limit.cancel()
-        self.move(Move.FAIL if self.errors else Move.END if self.stop_asked else Move.FINISH)
+        self.move(Move.FAIL if self.plain_errors() else Move.END if self.stop_asked else Move.FINISH)
         self.host.watch.has_ended(self)
         self.host.child_ended(self)
         if self.service._run is None:  # and not started anew
@@ -741,7 +752,8 @@ class Branch(Run):
         climbing = [error for error in run.errors if not (to_caller and isinstance(error, Exception))]
         if climbing:
             self.errors += climbing
-            self._fail(run.path)
+            self.doom()
+            self.ask_stop(reason=_why_it_ends(run.path, climbing))
         elif run.leaving or self.stop_asked:
             pass
         elif run.again:
@@ -754,10 +766,6 @@ class Branch(Run):
             self._start_next()
         elif len(self._finished) == len(self.service):
             self.watch.wake()
-
-    def _fail(self, culprit: str) -> None:
-        self.doom()
-        self.ask_stop(reason=f"{culprit} failed")
 
 
 class Root:

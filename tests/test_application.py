@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import subprocess
 import sys
@@ -14,8 +15,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trioservice import Application, MultiService, Service, ServiceError, ServicesFailed, State, TaskService
-from trioservice.events import Event, StopRequested
+from trioservice import (
+    Application,
+    MultiService,
+    Service,
+    ServiceError,
+    ServicesFailed,
+    ServiceStateError,
+    State,
+    TaskService,
+    current_service,
+)
+from trioservice.events import Event, ReloadEnded, ReloadFailed, StopRequested
 
 
 @pytest.fixture(autouse=True)
@@ -221,3 +232,89 @@ def test_the_third_signal_ends_even_a_process_whose_loop_is_stuck() -> None:
             assert process.returncode == -signal.SIGTERM  # L12
         finally:
             process.kill()
+
+
+# ---- reload
+
+
+class Lists(Service):
+    """Reads a file again when it is told to, or cannot."""
+
+    def __init__(self, story: list[str], name: str, error: Exception | None = None) -> None:
+        super().__init__(name=name)
+        self.story = story
+        self.error = error
+
+    async def on_reload(self) -> None:
+        assert current_service() is self  # L20
+        await trio.sleep(1)
+        self.story.append(f"{self.name} reads")
+        if self.error is not None:
+            raise self.error
+
+
+async def test_a_reload_asks_everything_that_runs_in_start_order(autojump_clock: MockClock) -> None:
+    """The application's hook comes first: what it changes is what the services then find."""
+    story: list[str] = []
+    app = Application(
+        "app",
+        Lists(story, "a"),
+        Service(name="reads nothing"),
+        MultiService(Lists(story, "b"), name="branch"),
+        Lists(story, "stopped"),
+        on_reload=lambda app: story.append(f"{app.name} reads"),
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(app.main)
+        await app["stopped"].stop()
+        events: list[Event] = []
+        app.subscribe(events.append)
+        await app.reload()
+        assert story == ["app reads", "a reads", "b reads"]
+        assert [str(event) for event in events] == ["reloading", "reloaded, in 2.0 s"]
+        await app.stop()
+
+
+async def test_what_cannot_be_reloaded_is_told_and_goes_on(autojump_clock: MockClock) -> None:
+    """The others are reloaded all the same, and the end says how many were not."""
+    story: list[str] = []
+    app = Application("app", Lists(story, "a", LookupError("no such list")), Lists(story, "b"))
+    events: list[Event] = []
+    app.subscribe(events.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(app.main)
+        await app.reload()
+        assert story == ["a reads", "b reads"]
+        assert app["a"].state is State.RUNNING
+        await app.stop()
+    (failure,) = [event for event in events if isinstance(event, ReloadFailed)]
+    assert failure.path == "app/a"
+    assert failure.level == logging.ERROR
+    assert str(failure) == "could not be reloaded, and goes on as it was: LookupError: no such list"
+    (end,) = [event for event in events if isinstance(event, ReloadEnded)]
+    assert str(end) == "reloaded, in 2.0 s; 1 could not be"
+
+
+async def test_a_reload_during_a_reload_follows_it(autojump_clock: MockClock) -> None:
+    """Files may have changed once more since they were read."""
+    story: list[str] = []
+
+    async def hook(app: Application) -> None:
+        story.append("begins")
+        await trio.sleep(1)
+        story.append("ends")
+
+    app = Application("app", Service(name="s"), on_reload=hook)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(app.main)
+        async with trio.open_nursery() as callers:
+            callers.start_soon(app.reload)
+            callers.start_soon(app.reload)
+        await app.stop()
+    assert story == ["begins", "ends", "begins", "ends"]
+
+
+async def test_what_does_not_run_cannot_be_reloaded() -> None:
+    """A word to whoever asks, rather than nothing."""
+    with pytest.raises(ServiceStateError, match="'app' is stopped, so there is nothing to reload"):
+        await Application("app").reload()

@@ -26,8 +26,8 @@ from typing import ClassVar
 
 import trio
 
-from .errors import ServiceError, ServicesFailed, report
-from .events import Events, Listener, StopRequested
+from .errors import ServiceError, ServicesFailed, ServiceStateError, report
+from .events import Events, Listener, ReloadBegan, ReloadEnded, StopRequested
 from .run import Root
 from .service import MultiService, Service
 
@@ -50,6 +50,8 @@ class Application(MultiService):
             application is embedded in a program with signals of its own.
         bound: called with the application when everything is bound and nothing runs: the moment
             to drop privileges (rule L18).
+        on_reload: called with the application, and awaited if it is an async function, when the
+            tree is reloaded, before its services are (:meth:`reload`).
         keep_running: as for :class:`~trioservice.service.MultiService`.
         start_timeout: seconds within which everything must be ready.
 
@@ -71,6 +73,7 @@ class Application(MultiService):
         shutdown_timeout: float | None = 30.0,
         handle_signals: bool = True,
         bound: Callable[[Application], object] | None = None,
+        on_reload: Callable[[Application], object] | None = None,
         keep_running: bool = False,
         start_timeout: float | None = None,
     ) -> None:
@@ -79,6 +82,8 @@ class Application(MultiService):
         self.gid = gid
         self.handle_signals = handle_signals
         self.bound = bound
+        self._reload_hook = on_reload
+        self._reloading = trio.Lock()
         self.stop_signal: signal.Signals | None = None  #: the signal that ended the last run, if one did
         super().__init__(
             *children,
@@ -132,6 +137,33 @@ class Application(MultiService):
             raise TypeError(
                 f"bound= is a plain function, not an async one: {self.bound!r} has not dropped anything"
             )
+
+    async def on_reload(self) -> None:
+        """Call the hook that was given as ``on_reload``."""
+        if self._reload_hook is not None:
+            outcome = self._reload_hook(self)
+            if inspect.isawaitable(outcome):
+                await outcome
+
+    async def reload(self) -> None:
+        """Have everything that runs read its files again, in start order, while it goes on.
+
+        Each service's :meth:`~trioservice.service.Service.on_reload` is called, the
+        application's first; servers load their certificates.  What fails is told as an event,
+        and goes on with what it had.  A reload that is asked for while one is in progress
+        follows it.
+
+        Raises:
+            ServiceStateError: the application does not run.
+        """
+        async with self._reloading:
+            if self._run is None:
+                raise ServiceStateError(f"{self.name!r} is {self.state.value}, so there is nothing to reload")
+            began = trio.current_time()
+            self.emit(ReloadBegan(self.path, began))
+            failures = await self._run.tree.reload(self)
+            now = trio.current_time()
+            self._events.emit(ReloadEnded(self.path, now, now - began, failures))
 
     # ---- signals
 

@@ -27,6 +27,9 @@ __all__ = [
     "Event",
     "Events",
     "Listener",
+    "ReloadBegan",
+    "ReloadEnded",
+    "ReloadFailed",
     "ServiceAdded",
     "ServiceRemoved",
     "StateChanged",
@@ -134,6 +137,41 @@ class StopOverdue(Event):
     def __str__(self) -> str:
         where = "; ".join(self.tasks) or "no task of it could be found"
         return f"still not stopped {self.seconds:.1f} s after it was cancelled: {where}"
+
+
+@record
+class ReloadBegan(Event):
+    """The tree is about to read its files again."""
+
+    def __str__(self) -> str:
+        return "reloading"
+
+
+@record
+class ReloadFailed(Event):
+    """A service could not read its files again: *error*; it goes on with what it had."""
+
+    error: BaseException
+
+    @property
+    def level(self) -> int:
+        """Whoever changed the files believes that the change is in force."""
+        return logging.ERROR
+
+    def __str__(self) -> str:
+        return f"could not be reloaded, and goes on as it was: {type(self.error).__name__}: {self.error}"
+
+
+@record
+class ReloadEnded(Event):
+    """All that wanted to have read their files again, in *seconds*; *failures* of them could not."""
+
+    seconds: float
+    failures: int
+
+    def __str__(self) -> str:
+        failed = f"; {self.failures} could not be" if self.failures else ""
+        return f"reloaded, in {_duration(self.seconds)}{failed}"
 
 
 @record

@@ -67,6 +67,7 @@ from .events import (
     DrainCut,
     ErrorRaised,
     Events,
+    ReloadFailed,
     ServiceAdded,
     ServiceRemoved,
     StateChanged,
@@ -265,6 +266,21 @@ class Tree:
                 run.record(await self.release(fresh), "releasing")
                 raise
         run.at = run.path
+
+    async def reload(self, top: Service) -> int:
+        """Call ``on_reload`` of what runs in and below *top*, in start order; how many of them failed."""
+        failures = 0
+        for part in list(walk(top)):
+            run = part._run
+            if not part._reloads or run is None or not run.ready or run.stop_asked:
+                continue
+            try:
+                with _code_of(part):
+                    await _theirs(part.on_reload)
+            except Exception as error:  # noqa: BLE001 - told; the service goes on with what it had
+                failures += 1
+                self.emit(ReloadFailed(run.path, trio.current_time(), error))
+        return failures
 
     async def release(self, parts: Iterable[Service] | None = None) -> list[BaseException]:
         """Let go, in reverse, of what *parts* (or all) have bound; return what went wrong."""

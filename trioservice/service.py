@@ -71,11 +71,13 @@ class Service:
     _is_root: ClassVar[bool] = False
     _binds: ClassVar[bool] = False
     _drains: ClassVar[bool] = False
+    _reloads: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls._binds = cls.privileged_start is not Service.privileged_start
         cls._drains = cls.drain is not Service.drain
+        cls._reloads = cls.on_reload is not Service.on_reload
 
     def __init__(
         self,
@@ -127,6 +129,14 @@ class Service:
 
         Called in a task of its own while ``run`` goes on; ``run`` is cancelled when this returns
         or when the drain's time is up.  Leaves only.
+        """
+
+    async def on_reload(self) -> None:
+        """Read again what was read from files: certificates, lists, settings.
+
+        Called while the service runs, by :meth:`Application.reload
+        <trioservice.application.Application.reload>`, which ``trioservice run`` does on SIGHUP.
+        If it raises, that is told, and the service goes on with what it had.
         """
 
     async def main(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:

@@ -271,6 +271,8 @@ async def test_certificates_loaded_again_are_for_new_connections_and_leave_old_o
         assert await ask(old, b"still here") == b"still here"
         path.write_text("half a certi")
         assert not server.reload_certificates()
+        with pytest.raises(CertificateError):
+            await server.on_reload()
         assert await sees() == {NAME, "new.example"}
         assert await ask(old, b"still here") == b"still here"
         (loaded,) = events.of(CertificatesLoaded)

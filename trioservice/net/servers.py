@@ -236,17 +236,23 @@ class StreamServer(Service):
         Returns:
             whether the certificates are those that the files hold now.
         """
-        if self._introduction.certificates is None:
-            return True
         try:
-            self._introduction.certificates.load()
+            self._load_certificates()
         except Exception as error:  # noqa: BLE001 - Certificates may be the user's; the old ones stay
             self.emit(CertificatesRejected(self.path, trio.current_time(), error))
             return False
-        self.emit(CertificatesLoaded(self.path, trio.current_time()))
         return True
 
+    def _load_certificates(self) -> None:
+        if self._introduction.certificates is not None:
+            self._introduction.certificates.load()
+            self.emit(CertificatesLoaded(self.path, trio.current_time()))
+
     # ---- its life
+
+    async def on_reload(self) -> None:
+        """Load the files of the certificates again, for connections made from now on."""
+        self._load_certificates()
 
     async def privileged_start(self, stack: AsyncExitStack) -> None:
         """Bind and read private keys, while the process may."""

@@ -93,6 +93,11 @@ def current_service() -> Service | None:
     return _current.get()
 
 
+def service_of(task: trio.lowlevel.Task) -> Service | None:
+    """The service to which *task* belongs."""
+    return task.context.get(_current)
+
+
 @contextmanager
 def _code_of(service: Service) -> Iterator[None]:
     token = _current.set(service)

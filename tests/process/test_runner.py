@@ -44,13 +44,13 @@ async def exit_with(end: BaseException) -> None:
 
 def test_an_application_that_finishes_is_ok(capsys: pytest.CaptureFixture[str]) -> None:
     """There is nothing to say."""
-    assert run(Application("app", TaskService(trio.sleep, 0))) is Exit.OK
+    assert run(lambda: Application("app", TaskService(trio.sleep, 0))) is Exit.OK
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_failure_after_the_start_is_failed_and_one_report(capsys: pytest.CaptureFixture[str]) -> None:
     """Path first, the user's own frames, no nest of groups."""
-    assert run(Application("app", TaskService(fail))) is Exit.FAILED
+    assert run(lambda: Application("app", TaskService(fail))) is Exit.FAILED
     err = capsys.readouterr().err
     assert err.startswith("app/fail failed\n  Traceback (most recent call last):\n")
     assert err.endswith("  ValueError: no\n")
@@ -61,7 +61,7 @@ def test_a_failure_after_the_start_is_failed_and_one_report(capsys: pytest.Captu
 
 def test_two_failures_are_two_reports(capsys: pytest.CaptureFixture[str]) -> None:
     """None is lost, and each stands under its own path."""
-    assert run(Application("app", Stumbling(name="pool"), TaskService(fail))) is Exit.FAILED
+    assert run(lambda: Application("app", Stumbling(name="pool"), TaskService(fail))) is Exit.FAILED
     err = capsys.readouterr().err
     assert [line for line in err.splitlines() if line.endswith(" failed")] == [  # L13
         "app/fail failed",
@@ -92,7 +92,7 @@ def test_a_failure_before_the_end_of_the_start_is_told_apart(
         async def run(self, task_status: trio.TaskStatus[object]) -> None:
             raise error
 
-    assert run(Application("app", Early())) is status
+    assert run(lambda: Application("app", Early())) is status
 
 
 def test_an_application_can_be_run_again_and_is_judged_anew(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +112,7 @@ def test_an_application_can_be_run_again_and_is_judged_anew(capsys: pytest.Captu
 
 def test_what_the_application_itself_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """No traceback for what is a sentence already."""
-    assert run(Application("app", gid="nogroup")) is Exit.START_FAILED  # L18
+    assert run(lambda: Application("app", gid="nogroup")) is Exit.START_FAILED  # L18
     err = capsys.readouterr().err
     assert err.startswith("trioservice: 'app' is to run as uid=None, gid='nogroup', but")
     assert err.count("\n") == 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 __all__ = ["COMMANDS", "Command"]
@@ -30,19 +30,9 @@ class Command(NamedTuple):
 
 def _run(options: Namespace) -> int:
     from ..config.targets import load
-    from ..process.runner import Farewell, run
+    from ..process.runner import run
 
-    farewell = Farewell()
-    try:
-        application = load(options.target)
-        status = run(application)
-    except KeyboardInterrupt:
-        # Ctrl-C while the file was being loaded, or in an application that leaves signals to others.
-        farewell.signal = signal.SIGINT
-        return 128 + signal.SIGINT
-    if status == 0:
-        farewell.signal = application.stop_signal
-    return status
+    return run(partial(load, options.target))
 
 
 def _plan(options: Namespace) -> int:

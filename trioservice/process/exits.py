@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["Exit"]
+from ..errors import ServiceError
+
+__all__ = ["CannotRun", "Exit"]
 
 
 class Exit(enum.IntEnum):
@@ -24,8 +26,12 @@ class Exit(enum.IntEnum):
     NO_INPUT = 66, "the target: no such file, module or attribute"
     START_FAILED = 69, "the application did not become ready: a service failed to start, a port is in use"
     LOAD_FAILED = 70, "the target raised an exception while it was loaded"
+    CANNOT_CREATE = 73, "a log file or a pid file cannot be made"
     OUTPUT_FAILED = 74, "what was asked for could not be written to standard output"
-    NO_PERMISSION = 77, "the application may not do what it needs for its start, such as bind a port"
+    ALREADY_RUNNING = 75, "the application runs already: another process holds the pid file"
+    NO_PERMISSION = 77, "what the start needs is not allowed: to bind a port, to become another user"
+    CONFIG = 78, "the settings: a file or a variable of the environment with a mistake in it"
+    STUCK = 79, "services did not stop in time, and the process was ended all the same"
 
     meaning: str
 
@@ -35,3 +41,18 @@ class Exit(enum.IntEnum):
         member._value_ = status
         member.meaning = meaning
         return member
+
+
+class CannotRun(ServiceError):
+    """The process cannot be what it is asked to be; nothing of the application has run.
+
+    Args:
+        message: what is wrong, on one line.
+        hint: what to do about it.
+        status: what the process ends with.
+    """
+
+    def __init__(self, message: str, *, hint: str, status: Exit) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.status = status

@@ -14,8 +14,9 @@ import sys
 from typing import TextIO
 
 from ..service import current_service
+from .settings import Settings
 
-__all__ = ["Formatter", "log_to", "tell"]
+__all__ = ["Formatter", "Logs", "open_logs", "tell"]
 
 
 class Formatter(logging.Formatter):
@@ -33,18 +34,47 @@ class Formatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-def log_to(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send all records from *level* on to *stream*, by default standard error.
+class Logs:
+    """Where everything goes that is logged, as a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.is_standard_error = True
+
+    def __enter__(self) -> Logs:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def reopen(self) -> None:
+        """Open the file anew."""
+
+    def rotate(self) -> None:
+        """Begin a fresh file."""
+
+    def give_to(self, uid: int, gid: int) -> None:
+        """Let the file belong to whom the process is about to become."""
+
+    def capture_streams(self) -> None:
+        """Have what is written to standard output and error logged, line by line."""
+
+    def tail(self) -> str:
+        """The last lines."""
+        return ""
+
+
+def open_logs(settings: Settings) -> Logs:
+    """Send all records to where *settings* say.
 
     If the application has set up logging itself (the root logger has handlers), that stays.
     """
     root = logging.getLogger()
-    if root.handlers:
-        return
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(Formatter())
-    root.addHandler(handler)
-    root.setLevel(level)
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(Formatter())
+        root.addHandler(handler)
+        root.setLevel(settings.log_level)
+    return Logs(settings)
 
 
 def tell(stream: TextIO | None, text: str) -> bool:

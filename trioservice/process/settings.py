@@ -8,8 +8,6 @@ is what systemd, a container and a person at a terminal want.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from ..records import record
 
@@ -26,7 +24,7 @@ class Settings:
         logfile: the file for the log; ``-`` is standard output.  By default the log goes to standard
             error, and that of a daemon to ``trioservice.log``.
         log_level: the least level that is logged.
-        log_levels: the same for single loggers, or services by their path.
+        log_levels: the same for single loggers, or services by their path, as pairs.
         log_format: ``text``, ``json``, or ``journal``; ``None`` for what suits where it goes.
         log_rotate: when a log file is put aside for a fresh one: a size in bytes, ``daily``, or
             ``None`` for never by itself.
@@ -53,7 +51,7 @@ class Settings:
     daemon_timeout: float = 120.0
     logfile: str | None = None
     log_level: int = logging.INFO
-    log_levels: Mapping[str, int] = MappingProxyType({})
+    log_levels: tuple[tuple[str, int], ...] = ()
     log_format: str | None = None
     log_rotate: int | str | None = None
     log_keep: int = 10

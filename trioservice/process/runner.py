@@ -29,6 +29,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -180,6 +181,10 @@ class _Life:
         except ServiceError as error:
             self._say(f"trioservice: {error}\n")
             return Exit.START_FAILED
+        except trio.TrioInternalError:
+            # Nothing of the tree can be relied on any more, not even that its tasks have ended.
+            self._say(f"trioservice: the event loop has crashed\n{traceback.format_exc()}")
+            return Exit.FAILED
         except (KeyboardInterrupt, SystemExit) as end:
             # It decides how the process ends (rule L17), but what else went wrong is not lost (rule L13).
             if isinstance(end.__context__, ServicesFailed):

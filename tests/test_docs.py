@@ -41,22 +41,17 @@ import signal, sys
 from dataclasses import replace
 from trioservice import MultiService, StreamServer
 from trioservice.config.targets import load
-from trioservice.process.runner import Farewell, run
+from trioservice.process.runner import run
 
 def free(service):
     if isinstance(service, StreamServer) and hasattr(service.endpoint, "port"):
         service.endpoint = replace(service.endpoint, port=0)
     for child in service if isinstance(service, MultiService) else ():
         free(child)
+    return service
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ours may have been started to ignore it
-farewell = Farewell()
-application = load(sys.argv[1])
-free(application)
-status = run(application)
-if status == 0:
-    farewell.signal = application.stop_signal
-sys.exit(status)
+sys.exit(run(lambda: free(load(sys.argv[1]))))
 """
 _ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 

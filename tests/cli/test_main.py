@@ -235,14 +235,6 @@ def test_a_port_in_use_is_status_69_with_path_and_hint(cli: Cli) -> None:
     assert "Traceback" not in err
 
 
-def test_an_application_that_cannot_drop_its_privileges_is_status_69_and_one_line(cli: Cli) -> None:
-    """A uid without somebody to change to it is never silently root."""
-    Path("app.tac").write_text(APP + "application = Application('app', Service(), uid='nobody')")
-    status, _, err = cli("run", "app.tac")
-    assert status == Exit.START_FAILED  # L18
-    assert re.fullmatch(r"trioservice: 'app' is to run as uid='nobody'[^\n]+\n", err)
-
-
 def test_python_m_trioservice_is_the_same() -> None:
     """Where no script directory is on the PATH, Python itself will do."""
     got = subprocess.run(

@@ -12,13 +12,18 @@ def test_the_statuses_are_those_of_sysexits() -> None:
     assert {exit.name: int(exit) for exit in Exit} == {
         "OK": os.EX_OK,
         "FAILED": 1,
+        "NOT_RUNNING": 3,  # that of init scripts; sysexits.h has none for it
         "USAGE": os.EX_USAGE,
         "DATA": os.EX_DATAERR,
         "NO_INPUT": os.EX_NOINPUT,
         "START_FAILED": os.EX_UNAVAILABLE,
         "LOAD_FAILED": os.EX_SOFTWARE,
+        "CANNOT_CREATE": os.EX_CANTCREAT,
         "OUTPUT_FAILED": os.EX_IOERR,
+        "ALREADY_RUNNING": os.EX_TEMPFAIL,
         "NO_PERMISSION": os.EX_NOPERM,
+        "CONFIG": os.EX_CONFIG,
+        "STUCK": 79,
     }
 
 

@@ -42,6 +42,14 @@ async def exit_with(end: BaseException) -> None:
     raise end
 
 
+@pytest.fixture(autouse=True)
+def at_exit(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """What would be done at the end of the process; ours goes on."""
+    registered: list[Callable[[], object]] = []
+    monkeypatch.setattr(atexit, "register", registered.append)
+    return registered
+
+
 def test_an_application_that_finishes_is_ok(capsys: pytest.CaptureFixture[str]) -> None:
     """There is nothing to say."""
     assert run(lambda: Application("app", TaskService(trio.sleep, 0))) is Exit.OK
@@ -106,16 +114,17 @@ def test_an_application_can_be_run_again_and_is_judged_anew(capsys: pytest.Captu
             task_status.started()
 
     app = Application("app", Fickle())
-    assert run(app) is Exit.OK
-    assert run(app) is Exit.START_FAILED
+    assert run(lambda: app) is Exit.OK
+    assert run(lambda: app) is Exit.START_FAILED
 
 
-def test_what_the_application_itself_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_is_a_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     """No traceback for what is a sentence already."""
-    assert run(lambda: Application("app", gid="nogroup")) is Exit.START_FAILED  # L18
-    err = capsys.readouterr().err
-    assert err.startswith("trioservice: 'app' is to run as uid=None, gid='nogroup', but")
-    assert err.count("\n") == 1
+    assert run(lambda: Application("app", uid="nobody-of-that-name")) is Exit.NO_PERMISSION  # L18
+    assert capsys.readouterr().err == (
+        "trioservice: there is no user named 'nobody-of-that-name'\n"
+        "  hint: `getent passwd` lists those that there are; a number may be given as well\n"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -127,22 +136,38 @@ def test_a_signal_is_ok_and_remembered(number: signal.Signals) -> None:
         await trio.sleep_forever()
 
     app = Application("app", TaskService(send))
-    assert run(app) is Exit.OK
+    assert run(lambda: app) is Exit.OK
     assert app.stop_signal is number
 
 
-@pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(9)])
-def test_what_ends_the_process_comes_out_bare_and_other_errors_are_reported(
-    capsys: pytest.CaptureFixture[str], end: BaseException
-) -> None:
-    """`sys.exit` in a service decides the status, and what else went wrong is still told."""
+def test_sys_exit_comes_out_bare_and_other_errors_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    """It decides the status, and what else went wrong is still told."""
+    end = SystemExit(9)
     app = Application("app", Stumbling(name="pool"), TaskService(exit_with, end))
-    with pytest.raises(type(end)) as raised:
-        run(app)
+    with pytest.raises(SystemExit) as raised:
+        run(lambda: app)
     assert raised.value is end  # L17
     err = capsys.readouterr().err
     assert err.startswith("app/pool failed\n")  # L13
     assert "LookupError: while cleaning up" in err
+
+
+@pytest.mark.parametrize("when", ["loading", "running"])
+def test_an_interrupt_that_nobody_catches_ends_the_process_as_one(
+    capsys: pytest.CaptureFixture[str], at_exit: list[Callable[[], object]], when: str
+) -> None:
+    """Without a traceback, but with what else went wrong."""
+
+    def load() -> Application:
+        if when == "loading":
+            raise KeyboardInterrupt
+        return Application("app", Stumbling(name="pool"), TaskService(exit_with, KeyboardInterrupt()))
+
+    assert run(load) == 130
+    assert at_exit[0].__self__.signal is signal.SIGINT  # type: ignore[attr-defined]
+    err = capsys.readouterr().err
+    assert ("LookupError: while cleaning up" in err) is (when == "running")
+    assert "KeyboardInterrupt" not in err
 
 
 class Exits:

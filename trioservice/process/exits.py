@@ -21,6 +21,7 @@ class Exit(enum.IntEnum):
 
     OK = 0, "every service has finished, or was stopped by the application itself"
     FAILED = 1, "a service failed after the application had become ready"
+    NOT_RUNNING = 3, "nothing runs: no process holds the pid file (`stop`, `status`, `reload`)"
     USAGE = 64, "the command line: unknown command or option, no target"
     DATA = 65, "the target: a syntax error, no application in it, or one of a wrong type"
     NO_INPUT = 66, "the target: no such file, module or attribute"
@@ -31,7 +32,7 @@ class Exit(enum.IntEnum):
     ALREADY_RUNNING = 75, "the application runs already: another process holds the pid file"
     NO_PERMISSION = 77, "what the start needs is not allowed: to bind a port, to become another user"
     CONFIG = 78, "the settings: a file or a variable of the environment with a mistake in it"
-    STUCK = 79, "services did not stop in time, and the process was ended all the same"
+    STUCK = 79, "services did not stop in time: the process was ended all the same, or (`stop`) still runs"
 
     meaning: str
 

@@ -62,10 +62,7 @@ class PidFile:
         """
         assert self._folder is not None
         try:
-            self._file = _locked(os.path.basename(self.path), self._folder, self.path)
-            _refuse_to_overwrite(_content(self._file), self.path)
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
+            self._file = _taken(os.path.basename(self.path), self._folder, self.path)
         except OSError as error:
             raise _cannot_make(self.path, error) from None
         finally:
@@ -116,7 +113,7 @@ def holder_of(path: str) -> Holder:
     except OSError as error:
         raise CannotRun(
             f"cannot read the pid file {path}: {error.strerror}",
-            hint="it is the file that was given to `trioservice run` as --pidfile; it is gone when nothing runs",
+            hint="it is what `trioservice run` was given as --pidfile, and is gone when nothing runs",
             status=Exit.NO_INPUT,
         ) from None
     try:
@@ -141,6 +138,19 @@ def _opened_folder(path: str) -> int:
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise _cannot_make(path, error) from None
+
+
+def _taken(name: str, folder: int, path: str) -> int:
+    """The file, locked by us, with our number in it."""
+    file = _locked(name, folder, path)
+    try:
+        _refuse_to_overwrite(_content(file), path)
+        os.ftruncate(file, 0)
+        os.pwrite(file, b"%d\n" % os.getpid(), 0)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 def _locked(name: str, folder: int, path: str) -> int:

@@ -144,6 +144,6 @@ def _can_go_back() -> bool:
 def _refused(whom: Identity, why: str) -> CannotRun:
     return CannotRun(
         f"cannot become {whom.name}: {why}",
-        hint="only root may become somebody else; leave it out where the process is started as the right user",
+        hint="only root may become somebody else; leave it out where the right user starts the process",
         status=Exit.NO_PERMISSION,
     )

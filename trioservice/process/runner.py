@@ -29,12 +29,12 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
-from trio.lowlevel import enable_ki_protection
 
 from ..application import Application
 from ..errors import ServiceError, ServicesFailed, report
@@ -48,11 +48,12 @@ from .signals import Signals
 if TYPE_CHECKING:
     from .daemon import Link
     from .pidfile import PidFile
-    from .systemd import Notifier
 
 __all__ = ["Farewell", "run"]
 
 logger = logging.getLogger("trioservice")
+
+_DAEMONS_UMASK = 0o077  # a daemon's files are nobody else's business, unless it says so
 
 
 def run(load: Callable[[], Application], settings: Settings | None = None) -> int:
@@ -79,6 +80,8 @@ class _Life:
         self._load = load
         self._settings = settings
         self._farewell = Farewell()
+        # What it means to whoever says it, wherever the process moves.
+        self._profile = settings.profile and os.path.abspath(settings.profile)
         self._logs: Logs | None = None
         self._pidfile: PidFile | None = None
         self._link: Link | None = None  # to whoever waits for a daemon
@@ -114,8 +117,8 @@ class _Life:
             from .place import move_in
 
             move_in(settings.rundir, settings.chroot)
-        if settings.umask is not None:
-            os.umask(settings.umask)
+        if settings.umask is not None or settings.daemon:
+            os.umask(_DAEMONS_UMASK if settings.umask is None else settings.umask)
         if begin_as_daemon is not None:
             begin_as_daemon(application)
         if self._pidfile is not None:
@@ -140,7 +143,7 @@ class _Life:
         return begin
 
     def _prepare_to_drop(self, application: Application) -> Callable[[Application], None] | None:
-        """What to do when everything is bound; nothing where the application says what, or nobody asks for it."""
+        """What to do when everything is bound; ``None`` if nobody asks for it, or the application does it."""
         settings, theirs = self._settings, application.bound
         asked = settings.uid is not None or settings.gid is not None
         if not asked and (theirs is not None or (application.uid is None and application.gid is None)):
@@ -168,7 +171,7 @@ class _Life:
         """From the first service to the last; what has gone wrong becomes words and a status."""
         application.subscribe(self._notice)
         try:
-            with _profiled(self._settings.profile):
+            with self._limited(application), _profiled(self._profile):
                 trio.run(self._main, application, signals)
         except ServicesFailed as failure:
             self._say(report(failure.exceptions))
@@ -178,6 +181,10 @@ class _Life:
         except ServiceError as error:
             self._say(f"trioservice: {error}\n")
             return Exit.START_FAILED
+        except trio.TrioInternalError:
+            # Nothing of the tree can be relied on any more, not even that its tasks have ended.
+            self._say(f"trioservice: the event loop has crashed\n{traceback.format_exc()}")
+            return Exit.FAILED
         except (KeyboardInterrupt, SystemExit) as end:
             # It decides how the process ends (rule L17), but what else went wrong is not lost (rule L13).
             if isinstance(end.__context__, ServicesFailed):
@@ -193,6 +200,15 @@ class _Life:
         async with _beside() as nursery:
             nursery.start_soon(signals.obey, application, self._logs)
             await application.main()
+
+    def _limited(self, application: Application) -> AbstractContextManager[object]:
+        """The limit for its stop, if it has one."""
+        if self._settings.stuck_timeout is None:
+            return contextlib.nullcontext()
+        from .stuck import StopLimit
+
+        release = self._pidfile.release if self._pidfile is not None else lambda: None
+        return StopLimit(application, self._settings.stuck_timeout, release)
 
     def _notice(self, event: Event) -> None:
         if isinstance(event, StateChanged) and "/" not in event.path and event.new is State.RUNNING:

@@ -37,7 +37,7 @@ logger = logging.getLogger("trioservice")
 
 
 class Signals:
-    """Hears the signals, as a context manager around the life of the process; :meth:`obey` does what they ask."""
+    """Hears the signals, as a context manager around the life of the process; :meth:`obey` obeys them."""
 
     def __init__(self) -> None:
         self._heard: list[int] = []
@@ -77,20 +77,25 @@ class Signals:
             application: the tree to reload or to show.
             logs: where it logs to.
         """
-        deeds: dict[str, Callable[[trio.Nursery], object]] = {
-            # In a task of its own, so that a reload that takes its time can be looked into by SIGUSR2.
-            "SIGHUP": lambda nursery: (logs.reopen(), nursery.start_soon(_reload, application)),
-            "SIGUSR1": lambda nursery: logs.rotate(),
-            "SIGUSR2": lambda nursery: logger.info("%s", tree_with_stacks(application)),
-        }
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as nursery:
+
+            def hang_up() -> None:
+                logs.reopen()
+                # In a task of its own, so that a reload that takes its time can be looked into by SIGUSR2.
+                nursery.start_soon(_reload, application)
+
+            deeds: dict[str, Callable[[], object]] = {
+                "SIGHUP": hang_up,
+                "SIGUSR1": logs.rotate,
+                "SIGUSR2": lambda: logger.info("%s", tree_with_stacks(application)),
+            }
             while True:
                 self._news = trio.Event()
                 heard, self._heard = self._heard, []
                 for number in heard:
                     try:
-                        deeds[signal.Signals(number).name](nursery)
+                        deeds[signal.Signals(number).name]()
                     except Exception:
                         logger.exception("%s could not be obeyed", signal.Signals(number).name)
                 await self._news.wait()

@@ -50,7 +50,7 @@ def _stack(task: trio.lowlevel.Task) -> Iterator[str]:
     yield f"    task {task.name}"
     frames = list(task.iter_await_frames())
     # How trio puts a task to sleep, and how we came to the user's code, is the same everywhere.
-    while len(frames) > 1 and _is_of("trio.", frames[-1]) and _is_of("trio.", frames[-2]):
+    while len(frames) > 1 and _is_of("trio.", frames[-1]):
         frames.pop()
     while len(frames) > 1 and _is_of("trioservice.run", frames[0]):
         frames.pop(0)

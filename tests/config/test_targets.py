@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from trioservice import Application, MultiService, Service
-from trioservice.config.targets import Fault, TargetError, load
+from trioservice.config.mistakes import Fault
+from trioservice.config.targets import TargetError, load
 
 Write = Callable[..., Path]
 

@@ -1,14 +1,48 @@
-"""Every command of ``trioservice``, declared in one table: name, help, arguments, function."""
+"""Every command of ``trioservice``, declared in one table: name, help, arguments, options, function.
+
+A command is a row.  Its function is handed what was typed, returns an exit status, and imports what it
+needs when it is called, for the time a program takes to start is the time it takes to import.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["COMMANDS", "Command"]
+from ..config.layers import Layers
+from ..config.mistakes import Fault, Mistake
+from ..config.options import FOR_LOADING, FOR_RUNNING, HELP, SETTINGS, Option
+from ..forms import similar
+from ..process.exits import Exit
+from .arguments import Arguments
+
+if TYPE_CHECKING:
+    from ..application import Application
+    from ..config.parameters import Parameters
+    from ..config.plugins import Plugin
+    from ..process.settings import Settings
+
+__all__ = ["COMMANDS", "Asked", "Command", "Positional", "all_commands", "command_of"]
+
+
+class Positional(NamedTuple):
+    """An argument that is told by its place.
+
+    Args:
+        name: what stands for it: ``TARGET``.
+        help: what it is.
+        choices: all that there are; otherwise it is a path, or names something.
+        required: whether it has to be given.
+    """
+
+    name: str
+    help: str
+    choices: tuple[str, ...] = ()
+    required: bool = True
 
 
 class Command(NamedTuple):
@@ -17,47 +51,215 @@ class Command(NamedTuple):
     name: str
     help: str
     description: str
-    run: Callable[[Namespace], int]
-
-    def declare(self, parser: ArgumentParser) -> None:
-        """Add its arguments to *parser*."""
-        parser.add_argument(
-            "target",
-            metavar="TARGET",
-            help="a .tac or .py file that assigns `application`, or package.module:attribute",
-        )
+    run: Callable[[Asked], int]
+    positionals: tuple[Positional, ...] = ()
+    options: tuple[Option, ...] = (HELP,)
 
 
-def _run(options: Namespace) -> int:
-    from ..config.targets import load
+class Asked:
+    """What a command was asked to do.
+
+    Args:
+        command: the row of the table.
+        arguments: what was typed.
+    """
+
+    def __init__(self, command: Command, arguments: Arguments) -> None:
+        self.command = command
+        self.arguments = arguments
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """What is told by its place, by its name; ``-y FILE`` is the target, too.
+
+        Raises:
+            Mistake: one is missing, or too many, or none of those that there are.
+        """
+        typed = [given.text for given in self.arguments.options.get("python", ())]
+        typed += self.arguments.positionals
+        words = dict(zip((one.name for one in self.command.positionals), typed, strict=False))
+        for positional in self.command.positionals:
+            self._check(positional, words.get(positional.name))
+        if surplus := typed[len(words) :]:
+            raise self._mistake(f"{surplus[0]!r} is one argument too many")
+        return words
+
+    @cached_property
+    def layers(self) -> Layers:
+        """What was said, here and elsewhere."""
+        return Layers(self.arguments.options, os.environ)
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """Who answers the application when it asks for its parameters."""
+        from ..config.parameters import Parameters
+
+        return Parameters(self.layers, lenient=self.arguments.has(HELP))
+
+    def load(self) -> Application:
+        """The application that is the target.
+
+        Raises:
+            Mistake: there is none, or a parameter of it is wrong.
+        """
+        from ..config.targets import load
+
+        return load(self.words["TARGET"], self.parameters)
+
+    def settings(self) -> Settings:
+        """How the process is to be run.
+
+        Raises:
+            Mistake: a value is not what it has to be.
+        """
+        from ..process.settings import Settings
+
+        values = {option.key: self.layers.look_up(option).value for option in SETTINGS}
+        values["log_level"], values["log_levels"] = _levels(values["log_level"])
+        return Settings(**values)
+
+    def _check(self, positional: Positional, word: str | None) -> None:
+        if word is None:
+            if positional.required:
+                raise self._mistake(f"there is no {positional.name}: {positional.help}")
+        elif positional.choices and word not in positional.choices:
+            guess = similar(word, positional.choices)
+            raise self._mistake(
+                f"{word!r} is no {positional.name}; there are {', '.join(positional.choices)}",
+                f"did you mean {guess}?" if guess else "",
+            )
+
+    def _mistake(self, message: str, hint: str = "") -> Mistake:
+        hint = hint or f"`trioservice {self.command.name} --help` lists what there is"
+        return Mistake(f"{self.command.name}: {message}", hint=hint, fault=Fault.USAGE)
+
+
+def _levels(pairs: Sequence[tuple[str | None, int]]) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """The level of everything, and those of single names; of two for the same, the later counts."""
+    levels = {None: logging.INFO, **dict(pairs)}
+    return levels[None], tuple((name, level) for name, level in levels.items() if name is not None)
+
+
+# ---- what the commands do
+
+
+def _run(asked: Asked) -> int:
+    settings = asked.settings()  # what is wrong there is told before the application's own code has run
     from ..process.runner import run
 
-    return run(partial(load, options.target))
+    return run(asked.load, settings)
 
 
-def _plan(options: Namespace) -> int:
-    from ..config.targets import load
-    from ..process.exits import Exit
-    from ..process.logs import tell
+def _plan(asked: Asked) -> int:
     from .plan import drawn
 
-    return Exit.OK if tell(sys.stdout, drawn(load(options.target))) else Exit.OUTPUT_FAILED
+    return _print(drawn(asked.load()))
 
 
-COMMANDS = (
+def _config(asked: Asked) -> int:
+    from .configuration import written
+
+    return _print(written(asked))
+
+
+def _completion(asked: Asked) -> int:
+    from .completion import script
+
+    return _print(script(asked.words["SHELL"], all_commands()))
+
+
+def _man(asked: Asked) -> int:
+    from .manual import page
+
+    return _print(page(COMMANDS))
+
+
+def _print(text: str) -> int:
+    from ..process.logs import tell
+
+    return Exit.OK if tell(sys.stdout, text) else Exit.OUTPUT_FAILED
+
+
+_TARGET = Positional("TARGET", "a .tac or .py file that assigns `application`, or package.module:attribute")
+
+COMMANDS: tuple[Command, ...] = (
     Command(
         name="run",
-        help="run an application in the foreground",
+        help="run an application",
         description=(
-            "Run an application in the foreground. It logs to standard error; Ctrl-C or SIGTERM stops it "
-            "gracefully, a second one cuts all drains, a third one ends the process."
+            "Run an application, in the foreground unless told otherwise. It logs to standard error; Ctrl-C "
+            "or SIGTERM stops it gracefully, a second one cuts all drains, a third one ends the process."
         ),
         run=_run,
+        positionals=(_TARGET,),
+        options=FOR_RUNNING,
     ),
     Command(
         name="plan",
         help="show an application's tree of services and start nothing",
         description="Load an application and draw its tree of services, in start order. Nothing is started.",
         run=_plan,
+        positionals=(_TARGET,),
+        options=FOR_LOADING,
+    ),
+    Command(
+        name="config",
+        help="show each setting, and where it comes from",
+        description=(
+            "Show what `trioservice run` would use with the same arguments, and where each value comes from. "
+            "The output is a TOML file for --config. With a TARGET, its parameters are shown as well."
+        ),
+        run=_config,
+        positionals=(_TARGET._replace(required=False),),
+        options=FOR_RUNNING,
+    ),
+    Command(
+        name="completion",
+        help="print the completion of commands and options for a shell",
+        description="Print a script that teaches a shell to complete our commands, their options and values.",
+        run=_completion,
+        positionals=(Positional("SHELL", "bash, zsh or fish", ("bash", "zsh", "fish")),),
+    ),
+    Command(
+        name="man",
+        help="print the manual page",
+        description="Print the manual page, in the language of man(1): trioservice man | man -l -",
+        run=_man,
     ),
 )
+
+
+# ---- plugins
+
+
+def command_of(name: str, plugin: Plugin) -> Command:
+    """The row that a plugin adds to the table."""
+    options = tuple(option._replace(group=f"options of {name}") for option in plugin.options)
+    return Command(
+        name=name,
+        help=plugin.help,
+        description=plugin.description or plugin.help,
+        run=partial(_run_plugin, plugin),
+        options=(*options, *(option for option in FOR_RUNNING if option.name not in ("python", "set"))),
+    )
+
+
+def _run_plugin(plugin: Plugin, asked: Asked) -> int:
+    settings = asked.settings()
+    from ..config.plugins import application_of
+    from ..process.runner import run
+
+    name = asked.command.name
+    values = {option.key: asked.layers.look_up(option, name).value for option in plugin.options}
+    return run(partial(application_of, name, plugin, values), settings)
+
+
+def all_commands() -> list[Command]:
+    """Ours and those of plugins; of those that are broken, a line is told."""
+    from ..config.plugins import installed
+    from ..process.logs import tell
+
+    plugins, broken = installed([command.name for command in COMMANDS])
+    for one in broken:
+        tell(sys.stderr, f"trioservice: {one}\n")
+    return [*COMMANDS, *(command_of(name, plugin) for name, plugin in plugins.items())]

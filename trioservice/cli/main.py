@@ -2,48 +2,53 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
 
-from ..process.exits import Exit
-from .commands import COMMANDS
+from ..config.mistakes import Fault, Mistake
+from ..config.options import FOR_RUNNING, HELP, VERSION, Option
+from ..process.exits import CannotRun, Exit
+from .arguments import read
+from .commands import COMMANDS, Asked, Command, all_commands, command_of
 
 __all__ = ["main"]
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, a hint, and the status for a wrong command line."""
-        from ..process.logs import tell
-
-        tell(sys.stderr, f"trioservice: {message}\n  hint: `{self.prog} --help` lists what there is\n")
-        raise SystemExit(Exit.USAGE)
+_STATUSES = {
+    Fault.MISSING: Exit.NO_INPUT,
+    Fault.INVALID: Exit.DATA,
+    Fault.RAISED: Exit.LOAD_FAILED,
+    Fault.USAGE: Exit.USAGE,
+    Fault.SETTINGS: Exit.CONFIG,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv*, by default the process's own; return the exit status."""
-    options = _parser().parse_args(argv)
-    if options.command is None:
-        _parser().print_help()
-        return Exit.OK
-    with _no_search_for_garbage():
-        from ..config.targets import Fault, TargetError
-        from ..process.logs import tell
-
     try:
-        return int(options.command.run(options))
-    except TargetError as error:
-        tell(sys.stderr, f"{error.details}trioservice: {error}\n  hint: {error.hint}\n")
-        statuses = {
-            Fault.MISSING: Exit.NO_INPUT,
-            Fault.INVALID: Exit.DATA,
-            Fault.RAISED: Exit.LOAD_FAILED,
-        }
-        return statuses[error.fault]
+        return _obey(list(sys.argv[1:] if argv is None else argv))
+    except Mistake as mistake:
+        _tell(f"{mistake.details}trioservice: {mistake}\n  hint: {mistake.hint}\n")
+        return _STATUSES[mistake.fault]
+    except CannotRun as error:
+        _tell(f"trioservice: {error}\n  hint: {error.hint}\n")
+        return error.status
+
+
+def _obey(argv: list[str]) -> int:
+    if not argv or argv[0].startswith("-"):
+        return _without_a_command(argv)
+    command = _command(argv[0])
+    asked = Asked(command, read(argv[1:], command.options, f"trioservice {command.name}"))
+    if asked.arguments.has(HELP):
+        return _help(asked)
+    if asked.arguments.has(VERSION):
+        return _version()
+    asked.words  # noqa: B018 - what is wrong with them is told before anything is done
+    with _no_search_for_garbage():
+        import trio  # noqa: F401 - by far the most of what most commands import
+    return int(asked.command.run(asked))
 
 
 @contextmanager
@@ -65,28 +70,85 @@ def _no_search_for_garbage() -> Iterator[None]:
             gc.enable()
 
 
-def _parser() -> argparse.ArgumentParser:
-    statuses = "\n".join(f"  {status:3}  {status.meaning}" for status in Exit)
-    parser = _Parser(
-        prog="trioservice",
-        description="Run applications that are described as trees of services.",
-        epilog=f"exit statuses:\n{statuses}\n  and the signal that stopped it, if one did",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=_version(), help="show the versions and exit")
-    parser.set_defaults(command=None)
-    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+# ---- which command
+
+
+def _command(name: str) -> Command:
     for command in COMMANDS:
-        sub = commands.add_parser(
-            command.name, help=command.help, description=command.description, allow_abbrev=False
-        )
-        command.declare(sub)
-        sub.set_defaults(command=command)
-    return parser
+        if command.name == name:
+            return command
+    from ..config.plugins import find
+
+    plugin = find(name)
+    if plugin is None:
+        raise _unknown(name)
+    return command_of(name, plugin)
 
 
-def _version() -> str:
+def _unknown(name: str) -> Mistake:
+    from ..config.plugins import names
+    from ..forms import similar
+
+    guess = similar(name, [*(command.name for command in COMMANDS), *names()])
+    hint = "`trioservice --help` lists what there is"
+    if guess:
+        hint = f"did you mean `trioservice {guess}`?"
+    elif name.endswith((".tac", ".py")) or ":" in name:
+        hint = f"did you mean `trioservice run {name}`?"
+    return Mistake(f"there is no command {name!r}", hint=hint, fault=Fault.USAGE)
+
+
+def _without_a_command(argv: list[str]) -> int:
+    if argv[:1] == ["--version"]:
+        return _version()
+    if argv[:1] in ([], ["--help"], ["-h"]):
+        return _overview()
+    found = read(argv, FOR_RUNNING, "trioservice")
+    hint = f"did you mean `trioservice run {' '.join(argv)}`?"
+    if not (found.positionals or "python" in found.options):
+        hint = "`trioservice --help` lists the commands"
+    raise Mistake(f"{argv[0]} without a command", hint=hint, fault=Fault.USAGE)
+
+
+# ---- what needs no application
+
+
+def _overview() -> int:
+    from .help import Style, overview
+
+    return _print(overview(all_commands(), Style.of_terminal()))
+
+
+def _help(asked: Asked) -> int:
+    from .help import Style, of_command
+
+    return _print(of_command(asked.command, Style.of_terminal(), _parameters(asked)))
+
+
+def _parameters(asked: Asked) -> list[Option]:
+    """What the target declares, if one is named; what is wrong with it is told, and no reason not to help."""
+    if not asked.arguments.positionals or "TARGET" not in (one.name for one in asked.command.positionals):
+        return []
+    try:
+        asked.load()
+    except Mistake as mistake:
+        _tell(f"trioservice: {mistake}\n")
+    return list(asked.parameters.declared.values())
+
+
+def _version() -> int:
     from .. import __version__
 
-    return f"trioservice {__version__}"
+    return _print(f"trioservice {__version__}\n")
+
+
+def _print(text: str) -> int:
+    from ..process.logs import tell
+
+    return Exit.OK if tell(sys.stdout, text) else Exit.OUTPUT_FAILED
+
+
+def _tell(text: str) -> None:
+    from ..process.logs import tell
+
+    tell(sys.stderr, text)

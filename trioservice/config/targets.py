@@ -7,19 +7,18 @@ A file is loaded as a real module.  It has a name, stands in ``sys.modules`` (so
 can be pickled and its dataclasses resolved), shows its lines in tracebacks, and its own folder
 is importable, as if Python had been given it.  Nothing is ever cached beside it.
 
-Each way in which loading can go wrong is one :class:`TargetError`, with a sentence, a hint,
-and the kind of fault, from which the command line chooses its exit status.
+Each way in which loading can go wrong is one :class:`TargetError`.
 """
 
 from __future__ import annotations
 
-import enum
 import importlib
 import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -27,55 +26,46 @@ from types import ModuleType
 from typing import NoReturn, TypeVar
 
 from ..application import Application
-from ..errors import ServiceError, is_machinery
+from ..errors import is_machinery
 from ..service import Service
+from .mistakes import Fault, Mistake
+from .parameters import Parameters
 
-__all__ = ["Fault", "TargetError", "load"]
+__all__ = ["TargetError", "as_application", "calling_theirs", "load"]
 
 T = TypeVar("T")
 
 _ABSENT = object()
 
 
-class Fault(enum.Enum):
-    """What is wrong with a target."""
-
-    MISSING = "missing"  #: no such file, module or attribute
-    INVALID = "invalid"  #: it is there, and is no application
-    RAISED = "raised"  #: its own code raised
+class TargetError(Mistake):
+    """A target that does not lead to an application."""
 
 
-class TargetError(ServiceError):
-    """A target that does not lead to an application.
-
-    Args:
-        message: what is wrong, on one line.
-        hint: what to do about it.
-        fault: the kind of mistake.
-        details: what to show below: the user's own traceback.
-    """
-
-    def __init__(self, message: str, *, hint: str, fault: Fault, details: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.fault = fault
-        self.details = details
-
-
-def load(target: str) -> Application:
+def load(target: str, parameters: Parameters | None = None) -> Application:
     """The application that *target* names.
 
     A Service that is no Application is put below one that is named after the target.
 
+    Args:
+        target: a file or ``package.module:attribute``.
+        parameters: who answers when the application asks for its parameters.
+
     Raises:
         TargetError: there is none.
+        Mistake: a parameter was set to what it cannot be, or is not there.
     """
+    with parameters.asked() if parameters is not None else nullcontext():
+        return _load(target)
+
+
+def _load(target: str) -> Application:
     if _looks_like_a_file(target):
         path = Path(target)
         found, where, name = _load_file(path), f"`application` in {target}", path.stem
     else:
         found, where, name = _load_attribute(target), target, target.rpartition(":")[2]
-    return _as_application(found, where, name)
+    return as_application(found, where, name)
 
 
 def _looks_like_a_file(target: str) -> bool:
@@ -110,7 +100,7 @@ def _load_file(path: Path) -> object:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        _calling_theirs(partial(spec.loader.exec_module, module), f"loading {path.name}")
+        calling_theirs(partial(spec.loader.exec_module, module), f"loading {path.name}")
     except BaseException:
         sys.modules.pop(name, None)
         raise
@@ -178,10 +168,10 @@ def _load_attribute(target: str) -> object:
         hint = f"a file takes no attribute, its application is `application`: {module_name}"
         raise TargetError(f"not a target: {target}", hint=hint, fault=Fault.MISSING)
     sys.path.insert(0, "")  # as `python -m` does: what stands in the present folder is importable
-    found: object = _calling_theirs(partial(_import, module_name), f"importing {module_name}")
+    found: object = calling_theirs(partial(_import, module_name), f"importing {module_name}")
     for attribute in attributes.split("."):
         inside = getattr(found, "__dict__", {})
-        found = _calling_theirs(partial(getattr, found, attribute, _ABSENT), f"looking up {target}")
+        found = calling_theirs(partial(getattr, found, attribute, _ABSENT), f"looking up {target}")
         if found is _ABSENT:
             names = ", ".join(name for name, value in inside.items() if isinstance(value, Service))
             raise TargetError(
@@ -206,7 +196,14 @@ def _import(name: str) -> ModuleType:
 # ---- whatever was found
 
 
-def _as_application(found: object, where: str, name: str) -> Application:
+def as_application(found: object, where: str, name: str) -> Application:
+    """The Application that *found* is, that it returns when called, or that it is put below.
+
+    Args:
+        found: an Application, a Service, or a callable that returns one.
+        where: what it was called there.
+        name: for an Application that has to be made.
+    """
     if found is Application:
         raise TargetError(
             f"{where} is the class Application, not one of its instances",
@@ -215,7 +212,7 @@ def _as_application(found: object, where: str, name: str) -> Application:
         )
     if callable(found) and not isinstance(found, Service):
         where = f"what {where} returned"
-        found = _calling_theirs(found, f"calling {name}")
+        found = calling_theirs(found, f"calling {name}")
     if isinstance(found, Application):
         return found
     if not isinstance(found, Service):
@@ -236,11 +233,11 @@ def _as_application(found: object, where: str, name: str) -> Application:
     return Application(name, found)
 
 
-def _calling_theirs(theirs: Callable[[], T], doing: str) -> T:
+def calling_theirs(theirs: Callable[[], T], doing: str) -> T:
     """Call what runs the user's code; what it raises is told with the user's own frames only."""
     try:
         return theirs()
-    except TargetError:
+    except Mistake:
         raise
     except SyntaxError as error:
         raise (_misspelt(error, doing) if _is_in_a_file(error) else _raised(error, doing)) from None

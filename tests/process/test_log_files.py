@@ -6,7 +6,6 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,12 +25,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "app.log"
 
 
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    with as_in_a_fresh_process():
-        yield
-
-
 def opened(path: Path, **options: object) -> LogFile:
     """A log file that the root logger writes to, so that complaints are in it."""
     file = LogFile(str(path), **options)  # type: ignore[arg-type]
@@ -48,6 +41,7 @@ def names(path: Path) -> list[str]:
     return sorted(os.listdir(path.parent))
 
 
+@as_in_a_fresh_process()
 def test_it_appends_and_is_for_its_owner_and_group(path: Path) -> None:
     """Row 84: what was there stays."""
     path.write_text("before\n")
@@ -58,6 +52,7 @@ def test_it_appends_and_is_for_its_owner_and_group(path: Path) -> None:
     assert stat.S_IMODE(other.stat().st_mode) & 0o137 == 0
 
 
+@as_in_a_fresh_process()
 def test_one_that_cannot_be_opened_is_told_with_a_status(tmp_path: Path) -> None:
     """Row 84: before anything has begun."""
     with pytest.raises(CannotRun) as refused:
@@ -66,6 +61,7 @@ def test_one_that_cannot_be_opened_is_told_with_a_status(tmp_path: Path) -> None
     assert refused.value.status is Exit.CANNOT_CREATE
 
 
+@as_in_a_fresh_process()
 def test_a_rotation_puts_it_aside_and_moves_the_older_ones_on(path: Path) -> None:
     """Rows 81 and 98: the newest is .1, the oldest beyond the bound is gone; the mode stays."""
     file = opened(path, keep=2)
@@ -78,6 +74,7 @@ def test_a_rotation_puts_it_aside_and_moves_the_older_ones_on(path: Path) -> Non
     assert stat.S_IMODE(path.stat().st_mode) == 0o604
 
 
+@as_in_a_fresh_process()
 def test_other_files_of_similar_names_are_left_alone(path: Path) -> None:
     """Row 98."""
     for name in ("app.log.1.gz", "app.log.old", "app.log.02"):
@@ -117,6 +114,7 @@ def test_whatever_happens_to_the_file_every_record_is_there_once_and_in_order(
         assert one.stat().st_size <= limit or one.read_text().count("\n") == 1
 
 
+@as_in_a_fresh_process()
 def test_by_size_a_record_larger_than_the_limit_is_written_all_the_same(path: Path) -> None:
     """Alone, and without an empty file before it."""
     file = opened(path, rotate=10)
@@ -126,6 +124,7 @@ def test_by_size_a_record_larger_than_the_limit_is_written_all_the_same(path: Pa
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata"])
+@as_in_a_fresh_process()
 def test_daily_begins_a_fresh_one_at_the_first_record_of_a_day(
     path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
@@ -156,6 +155,7 @@ def test_daily_begins_a_fresh_one_at_the_first_record_of_a_day(
 
 
 @pytest.mark.parametrize(("age", "is_put_aside"), [(0, False), (2 * DAY, True)])
+@as_in_a_fresh_process()
 def test_daily_knows_how_old_the_file_of_an_earlier_life_is(
     path: Path, age: float, is_put_aside: bool
 ) -> None:
@@ -167,6 +167,7 @@ def test_daily_knows_how_old_the_file_of_an_earlier_life_is(
     assert path.read_text() == ("now\n" if is_put_aside else "earlier\nnow\n")
 
 
+@as_in_a_fresh_process()
 def test_it_goes_on_in_the_file_that_has_its_name_now(path: Path) -> None:
     """After logrotate has put the old one aside."""
     file = opened(path)
@@ -179,6 +180,7 @@ def test_it_goes_on_in_the_file_that_has_its_name_now(path: Path) -> None:
     assert path.read_text() == "three\n"
 
 
+@as_in_a_fresh_process()
 def test_what_is_not_permitted_leaves_the_file_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand it is the caller's to tell; by itself it is told once, and not tried with every record."""
 
@@ -200,6 +202,7 @@ def test_what_is_not_permitted_leaves_the_file_as_it_is(path: Path, monkeypatch:
     ]
 
 
+@as_in_a_fresh_process()
 def test_a_file_that_cannot_be_opened_anew_is_still_written_to(path: Path) -> None:
     """Nothing is lost because of a folder that has gone."""
     folder = path.parent / "log"
@@ -212,6 +215,7 @@ def test_a_file_that_cannot_be_opened_anew_is_still_written_to(path: Path) -> No
     assert (path.parent / "moved" / "app.log").read_text() == "still here\n"
 
 
+@as_in_a_fresh_process()
 def test_on_a_full_disk_what_is_lost_is_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No error, no traceback; and when there is room again, the number."""
     file = opened(path)
@@ -234,6 +238,7 @@ class Bad:
         raise ZeroDivisionError
 
 
+@as_in_a_fresh_process()
 def test_a_record_that_cannot_be_formatted_says_where_it_was_made(path: Path) -> None:
     """It is a mistake in somebody's code, which must be found, and no reason to lose a line."""
     file = opened(path)
@@ -245,6 +250,7 @@ def test_a_record_that_cannot_be_formatted_says_where_it_was_made(path: Path) ->
     assert "whose repr raises ZeroDivisionError" in second
 
 
+@as_in_a_fresh_process()
 def test_the_last_lines_are_those_since_it_was_opened(path: Path) -> None:
     """Whole ones, and of this life only."""
     path.write_text("of an earlier life\n")
@@ -260,6 +266,7 @@ def test_the_last_lines_are_those_since_it_was_opened(path: Path) -> None:
     assert file.tail() == "afterwards\n"
 
 
+@as_in_a_fresh_process()
 def test_a_pipe_and_a_device_are_written_to_and_left_in_their_place(tmp_path: Path) -> None:
     """`--logfile /dev/null` and `/dev/stderr` are old habits."""
     null = opened(Path(os.devnull), rotate=1)
@@ -276,12 +283,14 @@ def test_a_pipe_and_a_device_are_written_to_and_left_in_their_place(tmp_path: Pa
     os.close(reader)
 
 
+@as_in_a_fresh_process()
 def test_it_is_given_to_whom_the_process_becomes(path: Path) -> None:
     """To ourselves, as everybody may do that."""
     opened(path).give_to(os.getuid(), os.getgid())
     assert path.stat().st_uid == os.getuid()
 
 
+@as_in_a_fresh_process()
 def test_once_closed_it_stays_so(path: Path) -> None:
     """Python closes all handlers at its end, and again whoever closes them by hand."""
     file = opened(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -14,12 +13,6 @@ from trioservice.process.log_levels import Levels, set_level
 from .support import as_in_a_fresh_process, record
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    with as_in_a_fresh_process():
-        yield
 
 
 class Ear(logging.Handler):
@@ -36,6 +29,7 @@ class Ear(logging.Handler):
         self.heard.append(record.getMessage())
 
 
+@as_in_a_fresh_process()
 def test_without_names_one_level_counts_for_all() -> None:
     """Loggers do not even make what nobody wants."""
     ear = Ear(Levels(WARNING))
@@ -59,6 +53,7 @@ def test_without_names_one_level_counts_for_all() -> None:
         ("shop/web", "db.engine", DEBUG),  # a service before a logger
     ],
 )
+@as_in_a_fresh_process()
 def test_the_longest_name_counts_and_a_service_before_a_logger(
     service: str | None, logger: str, least: int
 ) -> None:
@@ -69,6 +64,7 @@ def test_the_longest_name_counts_and_a_service_before_a_logger(
         assert levels.filter(one) is (level >= least)
 
 
+@as_in_a_fresh_process()
 def test_it_can_be_changed_while_the_process_runs_and_taken_back() -> None:
     """For one service, for one logger, for all."""
     ear = Ear(Levels(WARNING))
@@ -87,6 +83,7 @@ def test_it_can_be_changed_while_the_process_runs_and_taken_back() -> None:
     assert ear.heard == ["two", "five", "six"]
 
 
+@as_in_a_fresh_process()
 def test_a_level_that_there_is_not_is_told_with_those_that_there_are() -> None:
     """A typing error must not silence a log."""
     with pytest.raises(ValueError, match=r"'LOUD' is no level; there are .*WARNING"):
@@ -105,6 +102,8 @@ def test_the_gate_is_never_lower_than_what_somebody_wants(
 ) -> None:
     """Or a record would not be made that the filter would let through."""
     levels = Levels(default, named.items())
-    levels.open_gate()
+    with as_in_a_fresh_process():
+        levels.open_gate()
+        gate = logging.getLogger().level
     if levels.filter(record(level=level, name=logger, service=service)):
-        assert level >= logging.getLogger().level
+        assert level >= gate

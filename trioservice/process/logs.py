@@ -181,7 +181,8 @@ def _by_a_file(path: Path) -> None:
     import logging.config
 
     try:
-        logging.config.dictConfig(_read(path))
+        # Unless it says so, it is not meant to silence those who have a logger by now, us among them.
+        logging.config.dictConfig({"disable_existing_loggers": False, **_read(path)})
     except OSError as error:
         raise _cannot_set_up(path, f"{error.strerror}", Exit.NO_INPUT) from None
     except (ValueError, TypeError, AttributeError, ImportError) as error:

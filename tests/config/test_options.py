@@ -16,7 +16,8 @@ ALL_OF_TWISTD = {
     "savestats": "", "no_save": "o", "originalname": "", "encrypted": "e", "syslog": "", "euid": "",
     "nodaemon": "n", "debug": "b", "spew": "", "help-reactors": "", "reactor": "r", "profile": "p",
     "profiler": "", "file": "f", "python": "y", "source": "s", "rundir": "d", "prefix": "", "pidfile": "",
-    "chroot": "", "uid": "u", "gid": "g", "umask": "", "logger": "", "logfile": "l", "version": "", "help": "",
+    "chroot": "", "uid": "u", "gid": "g", "umask": "", "logger": "", "logfile": "l", "version": "",
+    "help": "",
 }  # fmt: skip
 
 

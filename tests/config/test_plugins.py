@@ -48,9 +48,9 @@ def install(folder: Path, package: str, code: str, **entries: str) -> None:
 
 def test_a_plugin_is_found_by_the_name_of_its_entry_point(tmp_path: Path) -> None:
     """And its module is imported only then."""
-    install(tmp_path, "shop", WEB, web="shop:web", shop="shop:web")
+    install(tmp_path, "cornershop", WEB, web="cornershop:web", shop="cornershop:web")
     assert names() == ["shop", "web"]
-    assert "shop" not in sys.modules
+    assert "cornershop" not in sys.modules
     plugin = find("web")
     assert plugin is not None
     assert plugin.help == "serve a folder"
@@ -59,7 +59,7 @@ def test_a_plugin_is_found_by_the_name_of_its_entry_point(tmp_path: Path) -> Non
 
 def test_all_plugins_are_sorted_by_name(tmp_path: Path) -> None:
     """Conformance row 56."""
-    install(tmp_path, "shop", WEB, zoo="shop:web", web="shop:web", bar="shop:web")
+    install(tmp_path, "cornershop", WEB, zoo="cornershop:web", web="cornershop:web", bar="cornershop:web")
     plugins, broken = installed()
     assert list(plugins) == ["bar", "web", "zoo"]
     assert broken == []
@@ -67,7 +67,7 @@ def test_all_plugins_are_sorted_by_name(tmp_path: Path) -> None:
 
 def test_a_plugin_makes_a_service_of_its_options_below_an_application_of_its_name(tmp_path: Path) -> None:
     """Conformance row 61."""
-    install(tmp_path, "shop", WEB, web="shop:web")
+    install(tmp_path, "cornershop", WEB, web="cornershop:web")
     plugin = find("web")
     assert plugin is not None
     application = application_of("web", plugin, {"port": 8080, "max_size": 2})
@@ -92,17 +92,16 @@ def test_a_plugin_that_makes_no_service_is_told_like_a_target(make: object, faul
     assert "'web'" in str(error.value)
 
 
+DECLARING = "from trioservice.config.plugins import *\nfrom trioservice.config.options import *\n"
 BROKEN = {
     "import nothing_like_it": "No module named 'nothing_like_it'",
     "1 / 0": "division by zero",
-    "plugin = 7": "shop:plugin is no Plugin but int",
+    "plugin = 7": "cornershop:plugin is no Plugin but int",
     "other = 7": "has no attribute 'plugin'",
     "raise SystemExit(3)": "SystemExit",
-    "from trioservice.config.plugins import *\nplugin = Plugin(print, options=('port',))": "among its options is none",
-    "from trioservice.config.plugins import *\nfrom trioservice.config.options import *\n"
-    "plugin = Plugin(print, options=(option('logfile'),))": "its option 'logfile' is one of trioservice itself",
-    "from trioservice.config.plugins import *\nfrom trioservice.config.options import *\n"
-    "plugin = Plugin(print, options=(option('x', short='n'),))": "its option 'n' is one of trioservice itself",
+    f"{DECLARING}plugin = Plugin(print, options=('port',))": "among its options is none",
+    f"{DECLARING}plugin = Plugin(print, options=(option('logfile'),))": "option 'logfile' is one of trioservice",
+    f"{DECLARING}plugin = Plugin(print, options=(option('x', short='n'),))": "option 'n' is one of trioservice",
 }
 
 
@@ -111,19 +110,19 @@ def test_a_broken_plugin_is_named_and_left_out_and_the_others_are_there(
     tmp_path: Path, code: str, reason: str
 ) -> None:
     """One line each: which command, whose, why."""
-    install(tmp_path / "one", "shop", code, web="shop:plugin")
+    install(tmp_path / "one", "cornershop", code, web="cornershop:plugin")
     install(tmp_path / "two", "other", WEB, good="other:web")
     sys.path[:0] = [str(tmp_path / "one"), str(tmp_path / "two")]
     plugins, (broken,) = installed()
     assert list(plugins) == ["good"]
-    assert str(broken).startswith("the plugin 'web' of shop 1.0 is left out: ")
+    assert str(broken).startswith("the plugin 'web' of cornershop 1.0 is left out: ")
     assert reason in str(broken)
     assert "\n" not in str(broken)
 
 
 def test_who_asks_for_a_broken_plugin_gets_the_whole_story(tmp_path: Path) -> None:
     """Its author has to mend it."""
-    install(tmp_path, "shop", "def f():\n    1 / 0\nf()", web="shop:plugin")
+    install(tmp_path, "cornershop", "def f():\n    1 / 0\nf()", web="cornershop:plugin")
     with pytest.raises(Mistake, match="division by zero") as mistake:
         find("web")
     assert "line 2, in f" in mistake.value.details
@@ -143,14 +142,14 @@ def test_two_packages_that_add_the_same_command_are_both_left_out(tmp_path: Path
 def test_one_package_in_two_folders_is_one_plugin(tmp_path: Path) -> None:
     """So it is while one is being developed."""
     for folder in ("a", "b"):
-        install(tmp_path / folder, "shop", WEB, web="shop:web")
+        install(tmp_path / folder, "cornershop", WEB, web="cornershop:web")
         sys.path.insert(0, str(tmp_path / folder))
     assert list(installed()[0]) == ["web"]
 
 
 def test_a_name_of_ours_cannot_be_taken(tmp_path: Path) -> None:
     """`trioservice run` is what it is."""
-    install(tmp_path, "shop", WEB, run="shop:web")
+    install(tmp_path, "cornershop", WEB, run="cornershop:web")
     plugins, (broken,) = installed(taken=["run"])
     assert plugins == {}
     assert broken.reason == "'run' is a command of trioservice itself"

@@ -13,7 +13,7 @@ from ..process.exits import Exit
 from .help import meaning, sections, usage
 
 if TYPE_CHECKING:
-    from .commands import Command
+    from .command import Command
 
 __all__ = ["page"]
 

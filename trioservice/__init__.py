@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .application import Application
+    from .config.parameters import parameter
     from .errors import (
         CannotConnectError,
         CannotListenError,
@@ -79,12 +80,14 @@ __all__ = [
     "UNIXDatagramServer",
     "UNIXServer",
     "current_service",
+    "parameter",
 ]
 
 # The same for those who run the program as the imports above for those who check its types; a test
 # holds the two together.
 _ROOMS = {
     "application": ("Application",),
+    "config.parameters": ("parameter",),
     "errors": (
         "CannotConnectError",
         "CannotListenError",

@@ -170,7 +170,7 @@ _IN_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def _seconds(given: str) -> float:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([a-z]*)", given.lower())
+    found = re.fullmatch(r"((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?) ?([a-z]*)", given.lower())
     return float(found[1]) * _IN_SECONDS[found[2]] if found else _no(given)
 
 

@@ -70,6 +70,9 @@ class _Reader:
             self._note(option, spelling, text if equals else self._next(option, spelling))
 
     def _take_bundle(self, word: str) -> None:
+        whole = f"-{word.partition('=')[0]}"
+        if whole in self._known:  # not -l and the value "ogfile"
+            raise self._mistake(f"{word} lacks a dash", f"did you mean -{word}?")
         letters = word[1:]
         while letters:
             spelling, letters = f"-{letters[0]}", letters[1:]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..config.options import Option
 
 if TYPE_CHECKING:
-    from .commands import Command, Positional
+    from .command import Command, Positional
 
 __all__ = ["script"]
 

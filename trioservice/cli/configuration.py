@@ -14,7 +14,7 @@ from ..config.layers import Sourced
 from ..config.options import SETTINGS, Option
 
 if TYPE_CHECKING:
-    from .commands import Asked
+    from .command import Asked
 
 __all__ = ["toml_value", "written"]
 

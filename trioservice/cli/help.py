@@ -17,7 +17,7 @@ from ..config.options import Option
 from ..process.exits import Exit
 
 if TYPE_CHECKING:
-    from .commands import Command
+    from .command import Command
 
 __all__ = ["Style", "of_command", "overview", "sections", "spelled"]
 

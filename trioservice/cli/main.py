@@ -11,7 +11,8 @@ from ..config.mistakes import Fault, Mistake
 from ..config.options import FOR_RUNNING, HELP, VERSION, Option
 from ..process.exits import CannotRun, Exit
 from .arguments import read
-from .commands import COMMANDS, Asked, Command, all_commands, command_of
+from .command import Asked, Command
+from .commands import COMMANDS, all_commands, command_of
 
 __all__ = ["main"]
 

@@ -13,7 +13,7 @@ from ..process.exits import Exit
 from .help import meaning, sections, usage
 
 if TYPE_CHECKING:
-    from .commands import Command
+    from .command import Command
 
 __all__ = ["page"]
 
@@ -52,8 +52,8 @@ def _synopsis(commands: Sequence[Command]) -> Iterator[str]:
 def _description() -> Iterator[str]:
     yield from _prose(
         "An application is a tree of services: a Python file that assigns one to `application`, or an "
-        "attribute of a module. Its services are started in order, each when the one before is ready, and stopped in "
-        "reverse, each when the one after is gone."
+        "attribute of a module. Its services are started in order, each when the one before is ready, and "
+        "stopped in reverse, each when the one after is gone."
     )
 
 

@@ -19,7 +19,7 @@ Parameters of an application and options of a plugin have the same layers, each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import forms
@@ -85,20 +85,27 @@ class Layers:
             raise self._missing(option, table)
         return found or Sourced(option.default, DEFAULT)
 
-    def strangers(self, table: str, known: Iterable[str]) -> Iterable[tuple[str, str, Fault]]:
-        """What was set in a table and is not known there: its name, its source, whose fault it is."""
-        known = set(known)
-        as_variables = {variable(Option(name, forms.text), table) for name in known}
-        for given in self._typed.get(table, ()):
-            name, _ = forms.named_value.read(given.text)
-            if name not in known:
-                yield name, given.spelling, Fault.USAGE
-        for name in self._environ:
-            if name.startswith(f"{_PREFIX}{table.upper()}_") and name not in as_variables:
-                yield name.removeprefix(f"{_PREFIX}{table.upper()}_").lower(), name, Fault.SETTINGS
-        for name in self._table(table):
-            if name not in known:
-                yield name, f"{self._file}, [{table}]", Fault.SETTINGS
+    def refuse_strangers(self, table: str, known: Collection[str], complaint: str) -> None:
+        """Check that nothing was set in a table that is not known there.
+
+        Args:
+            table: which.
+            known: all names that there are.
+            complaint: how to say that one is not, up to its name: "the application has no parameter".
+
+        Raises:
+            Mistake: something was.
+        """
+        for name, source, fault in self._all_in(table):
+            if name.replace("-", "_") in (one.replace("-", "_") for one in known):
+                continue
+            guess = similar(name, known)
+            hint = f"it has {', '.join(known)}" if known else "it has none"
+            raise Mistake(
+                f"{source}: {complaint} {name!r}",
+                hint=f"did you mean {guess}?" if guess else hint,
+                fault=fault,
+            )
 
     # ---- the layers
 
@@ -129,6 +136,18 @@ class Layers:
             return None
         where = f"{self._file}, {option.name}" + (f" in [{table}]" if table else "")
         return Sourced(_read(option.form, written[option.name], where, Fault.SETTINGS), str(self._file))
+
+    def _all_in(self, table: str) -> Iterator[tuple[str, str, Fault]]:
+        """Each name that was set in a table, by whom, and whose fault it would be."""
+        if table == "set":
+            for spelling, text in self._typed.get("set", ()):
+                yield _read(forms.named_value, text, spelling, Fault.USAGE)[0], spelling, Fault.USAGE
+        prefix = f"{_PREFIX}{table.replace('-', '_').upper()}_"
+        for name in self._environ:
+            if name.startswith(prefix):
+                yield name.removeprefix(prefix).lower(), name, Fault.SETTINGS
+        for name in self._table(table):
+            yield name, f"{self._file}, [{table}]", Fault.SETTINGS
 
     def _table(self, name: str) -> Mapping[str, Any]:
         if not name:
@@ -198,11 +217,17 @@ def _toml(name: str) -> dict[str, Any]:
 
 def _check_keys(written: Mapping[str, Any], known: Sequence[str], file: str | None) -> None:
     for key, value in written.items():
-        if key in known or key == "set" or isinstance(value, dict):
-            continue  # any other table is a plugin's
-        guess = similar(key, known)
+        if key in known or key == "set" or (isinstance(value, dict) and _is_a_plugin(key)):
+            continue
+        guess = similar(key, ["[set]"] if isinstance(value, dict) else known)
         raise Mistake(
             f"{file}: there is no setting {key!r}",
             hint=f"did you mean {guess}?" if guess else "`trioservice config` lists all that there are",
             fault=Fault.SETTINGS,
         )
+
+
+def _is_a_plugin(name: str) -> bool:
+    from .plugins import names
+
+    return name in names()

@@ -84,8 +84,8 @@ def option(
     Args:
         name: what it is called: ``port``, ``max-size``.
         default: its value if it is not given; without one it must be.
-        type: bool, int, float, str, Path, an Enum, ``list[int]``, or a callable that reads a text and raises
-            ValueError if it cannot; by default that of the default.
+        type: bool, int, float, str, Path, an Enum, ``list[int]``, one of :mod:`trioservice.forms`, or a
+            callable that reads a text and raises ValueError if it cannot; by default that of the default.
         help: what it does, as part of a sentence.
         short: a letter that says the same, for plugins.
     """
@@ -93,7 +93,7 @@ def option(
     required = default is REQUIRED
     if type is None:
         type = str if required or default is None else _type_of(default)
-    form = forms.form_for(type)
+    form = type if isinstance(type, Form) else forms.form_for(type)
     return Option(name, form, None if required else default, help, short, required=required)
 
 

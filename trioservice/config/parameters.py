@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, overload
 
-from ..forms import similar
 from .layers import Layers, Sourced
 from .mistakes import Fault, Mistake
 from .options import REQUIRED, Option, option
@@ -58,7 +57,7 @@ class Parameters:
             yield
         finally:
             _asked.reset(token)
-        self._check()
+        self._layers.refuse_strangers(TABLE, self.declared, "the application has no parameter")
 
     def value(self, wanted: Option) -> Sourced:
         """What a parameter was set to, and by whom."""
@@ -71,19 +70,6 @@ class Parameters:
                 f"there are two parameters {wanted.name!r}, and they differ: give one another name"
             )
         return self.value(wanted).value
-
-    def _check(self) -> None:
-        for name, source, fault in self._layers.strangers(TABLE, self.declared):
-            guess, all_of_them = similar(name, self.declared), ", ".join(self.declared)
-            raise Mistake(
-                f"{source}: the application has no parameter {name!r}",
-                hint=f"did you mean {guess}?"
-                if guess
-                else f"it has {all_of_them}"
-                if all_of_them
-                else 'it declares none; a file does so by  name = parameter("name", default)',
-                fault=fault,
-            )
 
 
 _asked: ContextVar[Parameters | None] = ContextVar("trioservice_parameters", default=None)

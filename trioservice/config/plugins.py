@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..application import Application
     from ..service import Service
 
-__all__ = ["ENTRY_POINTS", "Broken", "Plugin", "application_of", "find", "installed"]
+__all__ = ["ENTRY_POINTS", "Broken", "Plugin", "application_of", "find", "installed", "names"]
 
 #: The group of entry points; the entry's name is the command.
 ENTRY_POINTS = "trioservice.plugins"

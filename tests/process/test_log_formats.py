@@ -173,13 +173,14 @@ def test_the_journal_is_known_by_what_systemd_says_of_the_stream(monkeypatch: py
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
         assert is_journal(stream)
         assert not is_journal(io.StringIO())
+        assert not is_journal(None)
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino + 1}")
         assert not is_journal(stream)
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
-        return not self.closed or super().isatty()
+        return True
 
 
 def test_colour_is_for_a_person_at_a_terminal_who_has_not_forbidden_it(
@@ -193,6 +194,7 @@ def test_colour_is_for_a_person_at_a_terminal_who_has_not_forbidden_it(
     closed = io.StringIO()
     closed.close()
     assert not wants_colour(closed)
+    assert not wants_colour(None)
     monkeypatch.setenv("TERM", "dumb")
     assert not wants_colour(Terminal())
     monkeypatch.setenv("TERM", "xterm")

@@ -155,10 +155,10 @@ FORMATS: dict[str, Callable[[], logging.Formatter]] = {
 }
 
 
-def is_journal(stream: TextIO) -> bool:
+def is_journal(stream: TextIO | None) -> bool:
     """Whether *stream* ends in systemd's journal (systemd.exec(5), ``$JOURNAL_STREAM``)."""
     wanted = os.environ.get("JOURNAL_STREAM")
-    if not wanted:
+    if not wanted or stream is None:
         return False
     try:
         found = os.fstat(stream.fileno())
@@ -167,10 +167,8 @@ def is_journal(stream: TextIO) -> bool:
     return wanted == f"{found.st_dev}:{found.st_ino}"
 
 
-def wants_colour(stream: TextIO) -> bool:
+def wants_colour(stream: TextIO | None) -> bool:
     """Whether a person looks at *stream*, who has not forbidden colours (https://no-color.org)."""
-    try:
-        is_terminal = stream.isatty()
-    except ValueError:  # closed
+    if stream is None or stream.closed or not stream.isatty():
         return False
-    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

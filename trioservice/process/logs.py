@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -150,9 +151,9 @@ def _formatter(settings: Settings) -> logging.Formatter:
 class StreamLog(logging.StreamHandler[TextIO]):
     """Writes to a standard stream; what cannot be written, as it is closed, broken or full, is lost."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         super().__init__(stream)
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # or a character would cost the record
 
     def emit(self, record: logging.LogRecord) -> None:

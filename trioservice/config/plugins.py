@@ -143,7 +143,7 @@ def _load(name: str, entries: Sequence[EntryPoint], taken: Sequence[str]) -> Plu
         raise _broken(f"{_packages(entries)} both add a command {name!r}", "remove one of them")
     if name in taken:
         raise _broken(f"{name!r} is a command of trioservice itself", "its author has to rename it")
-    plugin: Plugin = calling_theirs(entries[0].load, f"loading the plugin {name!r} ({_packages(entries)})")
+    plugin: Plugin = calling_theirs(entries[0].load, f"importing {entries[0].value}")
     for complaint in _complaints(plugin, entries[0].value):
         raise _broken(complaint, f"it is for the author of {_packages(entries)} to mend")
     return plugin

@@ -1,0 +1,63 @@
+"""The launch is short: nothing is imported that the command at hand does not need."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trioservice.cli.launch import no_search_for_garbage
+
+FOR_PEOPLE = {f"trioservice.cli.{name}" for name in ("help", "manual", "completion", "configuration")}
+FOR_MISTAKES = {"difflib", "tomllib", "importlib.metadata", "argparse"}
+
+
+def imported_by(*argv: str, cwd: Path) -> set[str]:
+    """The modules that a process has at the end of a command."""
+    script = (
+        f"import sys\nfrom trioservice.cli import main\nmain({list(argv)!r})\nprint('modules:', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=cwd, timeout=30
+    )
+    return set(done.stdout.rpartition("modules:")[2].split())
+
+
+def test_run_imports_neither_help_nor_plugins_nor_what_tells_mistakes(tmp_path: Path) -> None:
+    """Entry points alone would take as long as everything of ours."""
+    (tmp_path / "app.tac").write_text(
+        "from trioservice import *\napplication = Application('app', keep_running=False)\n"
+        "import trio\napplication.add_service(TaskService(trio.sleep, 0))\n"
+    )
+    imported = imported_by("run", "app.tac", cwd=tmp_path)
+    assert "trioservice.process.runner" in imported
+    assert not imported & (
+        FOR_PEOPLE | FOR_MISTAKES | {"trioservice.config.plugins", "trioservice.process.daemon"}
+    )
+
+
+@pytest.mark.parametrize(
+    "argv", [["man"], ["--help"], ["completion", "bash"], ["status", "x.pid"], ["config"]]
+)
+def test_what_runs_nothing_does_not_import_trio(tmp_path: Path, argv: list[str]) -> None:
+    """It takes most of the time of a launch."""
+    imported = imported_by(*argv, cwd=tmp_path)
+    assert "trioservice.cli.main" in imported
+    assert "trio" not in imported
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(before: bool) -> None:
+    """Also if an import fails."""
+    was = gc.isenabled()
+    (gc.enable if before else gc.disable)()
+    try:
+        with pytest.raises(ImportError), no_search_for_garbage():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() is before
+    finally:
+        (gc.enable if was else gc.disable)()

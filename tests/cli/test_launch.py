@@ -39,16 +39,6 @@ def test_run_imports_neither_help_nor_plugins_nor_what_tells_mistakes(tmp_path: 
     )
 
 
-@pytest.mark.parametrize(
-    "argv", [["man"], ["--help"], ["completion", "bash"], ["status", "x.pid"], ["config"]]
-)
-def test_what_runs_nothing_does_not_import_trio(tmp_path: Path, argv: list[str]) -> None:
-    """It takes most of the time of a launch."""
-    imported = imported_by(*argv, cwd=tmp_path)
-    assert "trioservice.cli.main" in imported
-    assert "trio" not in imported
-
-
 @pytest.mark.parametrize("before", [True, False])
 def test_the_garbage_collector_is_left_as_it_was(before: bool) -> None:
     """Also if an import fails."""

@@ -1,128 +1,389 @@
-"""Where the log goes, and what a line of it looks like."""
+"""Where the log goes, and who decides it."""
 
 from __future__ import annotations
 
 import io
+import json
 import logging
+import os
 import re
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import structlog
 import trio
 
 from trioservice import Application, Service, TaskService
-from trioservice.process.logs import Formatter, log_to, tell
+from trioservice.process.exits import CannotRun, Exit
+from trioservice.process.log_files import LogFile
+from trioservice.process.log_formats import JournalFormatter, JSONFormatter, TextFormatter
+from trioservice.process.logs import StreamLog, open_logs, set_level, tell
+from trioservice.process.settings import Settings
+
+from .support import as_in_a_fresh_process
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
 
-@contextmanager
-def as_in_a_fresh_process() -> Iterator[None]:
-    """The root logger without what pytest has hung on it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    root.handlers = []
-    root.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        root.handlers = handlers
-        root.setLevel(level)
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def handler_for(**settings: object) -> logging.Handler:
+    """Where everything goes by these settings."""
+    open_logs(Settings(**settings))  # type: ignore[arg-type]
+    (handler,) = logging.getLogger().handlers
+    return handler
+
+
+def live(application: Application) -> None:
+    trio.run(application.main)
+
+
+# ---- what is in it
 
 
 @as_in_a_fresh_process()
-def test_a_line_has_time_level_path_and_message() -> None:
-    """An event of the tree begins with its path, and with one path only."""
-    log = io.StringIO()
-    log_to(log)
-    trio.run(Application("shop", TaskService(trio.sleep, 0, name="web"), handle_signals=False).main)
-    lines = log.getvalue().splitlines()
+def test_an_event_of_the_tree_begins_with_its_path_and_with_one_path_only() -> None:
+    """Its own events are records like all others."""
+    open_logs(Settings(logfile="app.log"))
+    live(Application("shop", TaskService(trio.sleep, 0, name="web"), handle_signals=False))
+    lines = Path("app.log").read_text().splitlines()
     assert re.fullmatch(rf"{TIME} INFO    shop/web: running, after \S+ ms of starting", lines[0])
     assert re.fullmatch(rf"{TIME} INFO    shop: finished", lines[-1])
     assert all(line.count("shop") == 1 for line in lines)
 
 
+class Printer(Service):
+    """Has a library that knows nothing of us, and a thread."""
+
+    async def run(self, task_status: trio.TaskStatus[object]) -> None:
+        task_status.started()
+        logging.getLogger("some.library").warning("low on %s", "ink")
+        await trio.to_thread.run_sync(logging.getLogger("another").error, "out of paper")
+
+
 @as_in_a_fresh_process()
 def test_what_a_service_logs_carries_its_path_in_threads_too() -> None:
-    """Nobody has to write paths into messages; libraries that know nothing of us get them as well."""
-    log = io.StringIO()
-    log_to(log)
-
-    class Worker(Service):
-        async def run(self, task_status: trio.TaskStatus[object]) -> None:
-            task_status.started()
-            logging.getLogger("some.library").warning("low on %s", "ink")
-            await trio.to_thread.run_sync(logging.getLogger("another").error, "out of paper")
-
-    trio.run(Application("shop", Worker(name="printer"), handle_signals=False).main)
-    assert re.search(rf"^{TIME} WARNING shop/printer: low on ink$", log.getvalue(), re.MULTILINE)  # L20
-    assert re.search(rf"^{TIME} ERROR   shop/printer: out of paper$", log.getvalue(), re.MULTILINE)  # L20
+    """Nobody has to write paths into messages."""
+    open_logs(Settings(logfile="app.log"))
+    live(Application("shop", Printer(name="printer"), handle_signals=False))
+    log = Path("app.log").read_text()
+    assert re.search(rf"^{TIME} WARNING shop/printer: low on ink$", log, re.MULTILINE)  # L20
+    assert re.search(rf"^{TIME} ERROR   shop/printer: out of paper$", log, re.MULTILINE)  # L20
 
 
 @as_in_a_fresh_process()
 def test_what_nobodys_service_logs_has_no_path() -> None:
     """Outside of a service there is nothing to add."""
-    log = io.StringIO()
-    log_to(log)
+    open_logs(Settings(logfile="app.log"))
     logging.getLogger("x").warning("hello")
     thread = threading.Thread(target=logging.getLogger("x").warning, args=("from a thread",))
     thread.start()
     thread.join()
-    assert re.fullmatch(rf"{TIME} WARNING hello\n{TIME} WARNING from a thread\n", log.getvalue())
-
-
-def test_a_traceback_stands_below_its_line() -> None:
-    """The formatter leaves tracebacks as Python prints them."""
-    try:
-        raise ValueError("no")
-    except ValueError as error:
-        record = logging.LogRecord("x", logging.ERROR, __file__, 1, "it broke", (), (ValueError, error, None))
-    assert Formatter().format(record).endswith("ERROR   it broke\nValueError: no")
+    assert re.fullmatch(rf"{TIME} WARNING hello\n{TIME} WARNING from a thread\n", Path("app.log").read_text())
 
 
 @as_in_a_fresh_process()
-def test_only_what_is_loud_enough_is_written() -> None:
-    """INFO by default; another level on demand."""
-    log = io.StringIO()
-    log_to(log, logging.ERROR)
-    logging.getLogger("x").warning("not so loud")
-    logging.getLogger("x").error("loud")
-    assert log.getvalue().count("\n") == 1
+def test_a_level_counts_for_one_service_and_can_be_changed_while_it_runs() -> None:
+    """By the path of the service in whose code the record is made, whatever the logger."""
+    open_logs(Settings(logfile="app.log", log_levels=(("shop/loud", logging.DEBUG),)))
+
+    class Talks(Service):
+        async def run(self, task_status: trio.TaskStatus[object]) -> None:
+            logging.getLogger("library").debug("early word of %s", self.name)
+            set_level("shop/quiet", "DEBUG")
+            logging.getLogger("library").debug("late word of %s", self.name)
+            task_status.started()
+
+    live(Application("shop", Talks(name="loud"), Talks(name="quiet"), handle_signals=False))
+    words = re.findall(r"(\w+) word of (\w+)", Path("app.log").read_text())
+    assert words == [("early", "loud"), ("late", "loud"), ("early", "quiet"), ("late", "quiet")]
+
+
+@as_in_a_fresh_process()
+def test_structlog_works_on_top() -> None:
+    """Its facts stand beside ours."""
+    open_logs(Settings(logfile="app.log", log_format="json"))
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, structlog.stdlib.render_to_log_kwargs],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+    class Web(Service):
+        async def run(self, task_status: trio.TaskStatus[object]) -> None:
+            structlog.get_logger("web").bind(order=17).info("sold", fruit="pear")
+            task_status.started()
+
+    try:
+        live(Application("shop", Web(name="web"), handle_signals=False))
+    finally:
+        structlog.reset_defaults()
+    sold = next(json.loads(line) for line in Path("app.log").read_text().splitlines() if "sold" in line)
+    assert (sold["service"], sold["message"], sold["order"], sold["fruit"]) == (
+        "shop/web",
+        "sold",
+        17,
+        "pear",
+    )
+
+
+# ---- where it goes
 
 
 @as_in_a_fresh_process()
 def test_by_default_it_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     """Standard output belongs to the application."""
-    log_to()
+    logs = open_logs(Settings())
     logging.getLogger("x").info("hello")
+    logging.getLogger("x").debug("too quiet")
     out, err = capsys.readouterr()
     assert out == ""
     assert err.endswith("INFO    hello\n")
+    assert err.count("\n") == 1
+    assert logs.is_standard_error
+    assert logs.tail() == ""
+
+
+@as_in_a_fresh_process()
+def test_a_dash_is_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """Row 79."""
+    logs = open_logs(Settings(logfile="-"))
+    logging.getLogger("x").info("hello")
+    out, err = capsys.readouterr()
+    assert out.endswith("INFO    hello\n")
+    assert err == ""
+    assert not logs.is_standard_error
+
+
+@as_in_a_fresh_process()
+def test_a_file_is_appended_to_and_a_daemon_has_one_by_default() -> None:
+    """Rows 79 and 82."""
+    handler = handler_for(logfile="some.log")
+    assert isinstance(handler, LogFile)
+    assert handler.path == os.path.abspath("some.log")
+    handler = handler_for(daemon=True, logfile=None, log_format="text")
+    assert isinstance(handler, LogFile)
+    assert handler.path == os.path.abspath("trioservice.log")
+
+
+@as_in_a_fresh_process()
+def test_debugging_makes_it_tell_everything() -> None:
+    """Whatever level was asked for."""
+    open_logs(Settings(logfile="app.log", debug=True, log_level=logging.ERROR))
+    logging.getLogger("x").debug("a detail")
+    assert "a detail" in Path("app.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "formatter"),
+    [
+        ({}, TextFormatter),
+        ({"log_format": "text"}, TextFormatter),
+        ({"log_format": "json"}, JSONFormatter),
+        ({"log_format": "journal"}, JournalFormatter),
+        ({"logfile": "app.log"}, TextFormatter),
+        ({"logfile": "app.log", "log_format": "json"}, JSONFormatter),
+    ],
+)
+@as_in_a_fresh_process()
+def test_a_format_is_what_was_asked_for(
+    settings: dict[str, object], formatter: type[logging.Formatter]
+) -> None:
+    """Row 85, but for one thing: whether a terminal looks on or not, it is text unless somebody says JSON."""
+    assert type(handler_for(**settings).formatter) is formatter
+
+
+@as_in_a_fresh_process()
+def test_in_the_journal_the_format_is_the_journals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Unless somebody says otherwise."""
+    with open(tmp_path / "journal", "w") as stream:
+        found = os.fstat(stream.fileno())
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        assert type(handler_for().formatter) is JournalFormatter
+        assert type(handler_for(log_format="text").formatter) is TextFormatter
+
+
+# ---- who decides
 
 
 @as_in_a_fresh_process()
 def test_an_application_that_has_set_up_logging_itself_keeps_it() -> None:
-    """Whoever configured logging in the file meant it."""
+    """Row 78: whoever configured logging in the file meant it, level and all."""
     mine = logging.NullHandler()
     root = logging.getLogger()
     root.addHandler(mine)
     root.setLevel(logging.CRITICAL)
-    log_to(io.StringIO())
+    logs = open_logs(Settings())
     assert root.handlers == [mine]
     assert root.level == logging.CRITICAL
+    logs.reopen()  # which is the application's own business
+    logs.rotate()
+    logs.give_to(0, 0)
 
 
-class _Broken(io.StringIO):
+@pytest.mark.parametrize("asked", [{"logfile": "app.log"}, {"log_format": "json"}])
+@as_in_a_fresh_process()
+def test_the_command_line_has_the_last_word(asked: dict[str, object]) -> None:
+    """Row 78: an operator must be able to send it elsewhere without touching the file."""
+    mine = logging.NullHandler()
+    logging.getLogger().addHandler(mine)
+    open_logs(Settings(**asked))  # type: ignore[arg-type]
+    assert mine not in logging.getLogger().handlers
+    assert len(logging.getLogger().handlers) == 1
+
+
+CONFIG = {
+    "version": 1,
+    "handlers": {"it": {"class": "logging.FileHandler", "filename": "theirs.log"}},
+    "root": {"handlers": ["it"], "level": "INFO"},
+}
+TOML = """
+version = 1
+[handlers.it]
+class = "logging.FileHandler"
+filename = "theirs.log"
+[root]
+handlers = ["it"]
+level = "INFO"
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("log.json", json.dumps(CONFIG)), ("log.toml", TOML)])
+@as_in_a_fresh_process()
+def test_a_file_can_set_it_all_up(name: str, text: str) -> None:
+    """Row 78: what `logging.config.dictConfig` takes; it beats all else."""
+    Path(name).write_text(text)
+    open_logs(Settings(logger=name, logfile="ours.log"))
+    logging.getLogger("x").info("hello")
+    assert Path("theirs.log").read_text() == "hello\n"
+    assert not Path("ours.log").exists()
+
+
+@as_in_a_fresh_process()
+def test_a_function_can_set_it_all_up() -> None:
+    """From a module beside the application."""
+    Path("mylogs.py").write_text(
+        "import logging\ndef setup():\n    logging.basicConfig(filename='theirs.log')\n"
+    )
+    open_logs(Settings(logger="mylogs:setup"))
+    logging.getLogger("x").error("hello")
+    assert Path("theirs.log").read_text() == "ERROR:x:hello\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said", "status"),
+    [
+        ("log.toml", None, "No such file or directory", Exit.NO_INPUT),
+        ("log.toml", "version =", "Invalid value", Exit.CONFIG),
+        ("log.json", "[1]", "", Exit.CONFIG),
+        (
+            "log.json",
+            '{"version": 1, "handlers": {"it": {"class": "no.such"}}}',
+            "Unable to configure",
+            Exit.CONFIG,
+        ),
+        ("nothing", None, "that is neither a .toml or .json file nor package.module:function", Exit.USAGE),
+        ("no_such_module:setup", None, "ModuleNotFoundError: No module named 'no_such_module'", Exit.USAGE),
+        ("json:no_such_name", None, "AttributeError: ", Exit.USAGE),
+        ("json:decoder", None, "TypeError: 'module' object is not callable", Exit.USAGE),
+    ],
+)
+@as_in_a_fresh_process()
+def test_what_cannot_set_it_up_is_told(name: str, text: str | None, said: str, status: Exit) -> None:
+    """Row 58."""
+    if text is not None:
+        Path(name).write_text(text)
+    with pytest.raises(CannotRun) as refused:
+        open_logs(Settings(logger=name))
+    assert str(refused.value).startswith(f"cannot set up logging by {name}: {said}")
+    assert "--logger takes" in refused.value.hint
+    assert refused.value.status is status
+
+
+# ---- what can happen to it
+
+
+@as_in_a_fresh_process()
+def test_what_cannot_be_done_to_the_file_is_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And everything goes on."""
+    logs = open_logs(Settings(logfile="app.log"))
+
+    def refuse(*args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        patch.setattr(os, "open", refuse)
+        logs.rotate()
+        logs.reopen()
+    said = [line[32:] for line in Path("app.log").read_text().splitlines()]
+    assert said == [
+        "the log cannot be put aside, so it goes on in the same file: Permission denied",
+        "the log cannot be opened anew, so the old file is written to: Permission denied",
+    ]
+    assert logs.tail() == Path("app.log").read_text()
+
+
+@as_in_a_fresh_process()
+def test_rotating_and_opening_anew_are_done_to_the_file() -> None:
+    """Row 81."""
+    logs = open_logs(Settings(logfile="app.log", log_keep=1))
+    logging.getLogger("x").info("one")
+    logs.rotate()
+    logging.getLogger("x").info("two")
+    os.rename("app.log", "aside")
+    logs.reopen()
+    logging.getLogger("x").info("three")
+    assert [Path(name).read_text()[32:] for name in ("app.log.1", "aside", "app.log")] == [
+        "one\n",
+        "two\n",
+        "three\n",
+    ]
+
+
+class Broken(io.StringIO):
     def write(self, text: str) -> int:
         raise BrokenPipeError("the reader has gone")
 
 
-def test_a_stream_that_cannot_take_it_is_no_reason_for_a_traceback() -> None:
+@as_in_a_fresh_process()
+def test_a_stream_that_is_lost_takes_nothing_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Closed, or broken: the application goes on without a log."""
+    closed = io.StringIO()
+    closed.close()
+    for stream in (Broken(), closed):
+        StreamLog(stream).handle(logging.makeLogRecord({"msg": "hello"}))
+    assert capsys.readouterr() == ("", "")
+
+
+@as_in_a_fresh_process()
+def test_a_record_that_does_not_fit_its_message_is_told_with_its_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As logging does it: it is a mistake in somebody's code."""
+    StreamLog(io.StringIO()).handle(logging.makeLogRecord({"msg": "%d", "args": ("x",)}))
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
+@as_in_a_fresh_process()
+def test_a_character_that_the_stream_lacks_costs_no_record() -> None:
+    """In the C locale."""
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    StreamLog(ascii_only).handle(logging.makeLogRecord({"msg": "żółw"}))
+    assert ascii_only.buffer.getvalue() == b"\\u017c\\xf3\\u0142w\n"  # type: ignore[attr-defined]
+
+
+def test_to_tell_somebody_is_no_reason_for_a_traceback() -> None:
     """Closed, broken, or of an encoding that lacks the character."""
     ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert not tell(None, "lost")
-    assert not tell(_Broken(), "lost")
+    assert not tell(Broken(), "lost")
     assert tell(ascii_only, "└─ stock\n")
     assert ascii_only.buffer.getvalue() == b"?? stock\n"  # type: ignore[attr-defined]

@@ -215,24 +215,33 @@ def test_it_inherits_nothing_but_what_it_names(daemon: Daemons) -> None:
     daemon.stop()
 
 
-def test_its_output_is_in_the_log_line_by_line(daemon: Daemons) -> None:
-    """There is nowhere else for it to go."""
-    write(
-        daemon.folder,
-        IMPORTS
-        + "import os, sys\n"
-        + "async def talk():\n"
-        + "    print('printed')\n"
-        + "    print('complained', file=sys.stderr)\n"
-        + "    os.system('echo from a child')\n"
-        + "    await trio.sleep_forever()\n"
-        + "application = Application('app', TaskService(talk))\n",
-    )
-    assert daemon.start().returncode == Exit.OK
+TALKING = (
+    IMPORTS
+    + """
+import os, sys
+
+async def talk():
+    print("printed")
+    print("complained", file=sys.stderr)
+    os.system("echo from a child")
+    await trio.sleep_forever()
+
+application = Application("app", TaskService(talk))
+"""
+)
+
+
+@pytest.mark.parametrize("closed", ["", "<&- >&- 2>&-"], ids=["as usual", "with all streams closed"])
+def test_its_output_is_in_the_log_line_by_line(daemon: Daemons, closed: str) -> None:
+    """There is nowhere else for it to go; and the log must not take the place of a closed stream."""
+    write(daemon.folder, TALKING)
+    command = " ".join(daemon.command())
+    subprocess.run(f"{command} {closed}", shell=True, cwd=daemon.folder, timeout=LIMIT, check=True)
     for line in ("printed", "complained", "from a child"):
         daemon.says(line)
     daemon.stop()
     assert re.search(r"^\d{4}-\d\d-\d\d \S+ INFO +.*printed$", daemon.log.read_text(), re.MULTILINE)
+    daemon.says("app: stopped")
 
 
 def test_files_of_a_daemon_are_nobody_elses_business_unless_it_says_so(daemon: Daemons) -> None:
@@ -296,17 +305,16 @@ def test_a_crash_of_the_event_loop_has_a_status_and_is_in_the_log(daemon: Daemon
     write(
         daemon.folder,
         IMPORTS
-        + "class S(Service):\n"
-        + "    async def run(self, task_status):\n"
-        + "        task_status.started()\n"
-        + "        await trio.lowlevel.wait_task_rescheduled('no abort function')\n"
-        + "application = Application('app', S())\n",
+        + "async def crash():\n"
+        + "    await trio.sleep(0.1)\n"
+        + "    trio.lowlevel.current_trio_token().run_sync_soon(lambda: 1 / 0)\n"
+        + "    await trio.sleep_forever()\n"
+        + "application = Application('app', TaskService(crash))\n",
     )
     done = daemon.start()
     assert done.returncode == Exit.OK  # it was ready
-    daemon.send(signal.SIGTERM)
-    daemon.says("TrioInternalError")
-    daemon.says("TypeError: 'str' object is not callable")
+    daemon.says("the event loop has crashed")
+    daemon.says("ZeroDivisionError: division by zero")
     until(lambda: not daemon.pidfile.exists(), "the pid file is gone")
 
 

@@ -76,7 +76,7 @@ class Detachment:
 
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
-        self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  #: made now, as a new root may have none
+        self.null = _null_beyond_the_standard_ones()  #: made now, as a new root may have none
 
     def detach(self, *, close: Iterable[int], log_tail: Callable[[], str]) -> Link:
         """Fork; return in the daemon only.  The process that was started ends here, with a status.
@@ -109,6 +109,13 @@ class Detachment:
         if os.environ.get("LISTEN_PID") == str(started_by):
             os.environ["LISTEN_PID"] = str(os.getpid())
         return Link(mouth)
+
+
+def _null_beyond_the_standard_ones() -> int:
+    # Whoever started us may have closed some of those; then a log file would take the place of one.
+    while (null := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        pass
+    return null
 
 
 def open_descriptors() -> set[int]:

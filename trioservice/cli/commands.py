@@ -172,7 +172,7 @@ def command_of(name: str, plugin: Plugin) -> Command:
     return Command(
         name=name,
         help=plugin.help,
-        description=plugin.description or plugin.help,
+        description=plugin.description or f"{plugin.help[:1].upper()}{plugin.help[1:]}.",
         run=partial(_run_plugin, plugin),
         options=(*options, *(option for option in FOR_RUNNING if option.name not in ("python", "set"))),
     )

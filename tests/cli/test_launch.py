@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,10 @@ def imported_by(*argv: str, cwd: Path) -> set[str]:
     script = (
         f"import sys\nfrom trioservice.cli import main\nmain({list(argv)!r})\nprint('modules:', *sys.modules)"
     )
+    # A variable of ours that sets nothing is looked at more closely, in search of a slip.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TRIOSERVICE_")}
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=cwd, timeout=30
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=cwd, timeout=30, env=environ
     )
     return set(done.stdout.rpartition("modules:")[2].split())
 

@@ -19,7 +19,9 @@ FOR_MISTAKES = {"difflib", "tomllib", "importlib.metadata", "argparse"}
 def imported_by(*argv: str, cwd: Path) -> set[str]:
     """The modules that a process has at the end of a command."""
     script = (
-        f"import sys\nfrom trioservice.cli import main\nmain({list(argv)!r})\nprint('modules:', *sys.modules)"
+        "import sys\nbefore = {*sys.modules}\n"
+        f"from trioservice.cli import main\nmain({list(argv)!r})\n"
+        "print('modules:', *{*sys.modules} - before)"
     )
     # A variable of ours that sets nothing is looked at more closely, in search of a slip.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TRIOSERVICE_")}

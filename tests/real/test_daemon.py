@@ -245,7 +245,7 @@ def test_its_output_is_in_the_log_line_by_line(daemon: Daemons, closed: str) -> 
 
 
 def test_a_file_that_logs_to_the_terminal_does_not_log_to_itself_for_ever(daemon: Daemons) -> None:
-    """`logging.basicConfig` in the file is common; what it logs would be captured, and logged, and captured."""
+    """`logging.basicConfig` is common; what it logs would be captured, and logged, and captured."""
     write(daemon.folder, IMPORTS + "logging.basicConfig(level='INFO')\n" + ECHO)
     command = [part for part in daemon.command() if part not in ("--logfile", str(daemon.log))]
     subprocess.run(command, cwd=daemon.folder, timeout=LIMIT, check=True)

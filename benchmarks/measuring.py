@@ -167,7 +167,9 @@ def processor_time(pid: int) -> float:
 
 def kernel_ticks(pid: int) -> tuple[int, int]:
     """What a process has spent in the kernel, and in all; proc_pid_stat(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    fields = (
+        Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    )
     user, kernel = int(fields[11]), int(fields[12])
     return kernel, user + kernel
 

@@ -80,8 +80,9 @@ def test_other_files_of_similar_names_are_left_alone(path: Path) -> None:
     for name in ("app.log.1.gz", "app.log.old", "app.log.02"):
         path.with_name(name).write_text(name)
     file = opened(path, keep=3)
-    file.rotate()
-    file.rotate()
+    for message in ("one", "two"):
+        write(file, message)
+        file.rotate()
     assert path.with_name("app.log.1.gz").read_text() == "app.log.1.gz"
     assert {"app.log.old", "app.log.02"} <= set(names(path))
 

@@ -17,6 +17,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -65,8 +66,9 @@ class CapturedStreams(logging.Handler):
         null = os.open(os.devnull, os.O_WRONLY) if os.path.exists(os.devnull) else None
         for number in (1, 2):
             os.dup2(null, number) if null is not None else os.close(number)
+        end = time.monotonic() + _PATIENCE
         for reader in self._readers:
-            reader.join(_PATIENCE)
+            reader.join(max(0.0, end - time.monotonic()))
 
 
 def _reader(number: int, name: str, level: int) -> threading.Thread:

@@ -336,11 +336,14 @@ def test_what_cannot_be_done_to_the_file_is_in_the_file(monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
         patch.setattr(os, "open", refuse)
+        patch.setattr(os, "fchown", refuse)
+        logs.give_to(0, 0)
         logs.rotate()
         logs.reopen()
     said = [line[32:] for line in Path("app.log").read_text().splitlines()]
     assert said == [
         "before",
+        "the log cannot be given away, so it stays whose it is: Permission denied",
         "the log cannot be put aside, so it goes on in the same file: Permission denied",
         "the log cannot be opened anew, so the old file is written to: Permission denied",
     ]

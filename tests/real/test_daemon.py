@@ -265,6 +265,7 @@ def test_files_of_a_daemon_are_nobody_elses_business_unless_it_says_so(daemon: D
     write(daemon.folder, IMPORTS + make)
     for options, mode in ((), 0o600), (("--umask", "022"), 0o644):
         assert daemon.start(*options).returncode == Exit.OK
+        until(lambda: (daemon.folder / "made").exists(), "it has made its file")
         assert stat.S_IMODE((daemon.folder / "made").stat().st_mode) == mode
         assert stat.S_IMODE(daemon.pidfile.stat().st_mode) == 0o644
         daemon.stop()

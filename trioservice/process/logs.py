@@ -81,7 +81,8 @@ class Logs:
     def give_to(self, uid: int, gid: int) -> None:
         """Let the file belong to whom the process is about to become."""
         if self._file is not None:
-            self._file.give_to(uid, gid)
+            with _complaining("the log cannot be given away, so it stays whose it is"):
+                self._file.give_to(uid, gid)
 
     def capture_streams(self) -> None:
         """Have what a daemon writes to standard output and error logged, line by line, until the end."""

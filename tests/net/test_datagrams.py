@@ -972,11 +972,14 @@ async def test_a_drain_handles_what_has_arrived_and_takes_nothing_after_it() -> 
     server = UDPServer(0, gate, host=LOCAL, max_handlers=2, queue_size=5)
     async with running(server):
         with plain(server) as client:
+            assert server.in_progress == ""
             client.send(b"first")
             await eventually(lambda: server.statistics().active == 1)
+            assert server.in_progress == "1 datagram"
             for number in range(5):
                 client.send(b"%d" % number)
             await eventually(lambda: server.statistics().queued == 4)
+            assert server.in_progress == "6 datagrams"
             async with trio.open_nursery() as nursery:
                 client.send(b"in the buffer")
                 nursery.start_soon(server.stop)

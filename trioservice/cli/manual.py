@@ -63,11 +63,11 @@ def _commands(commands: Sequence[Command]) -> Iterator[str]:
         yield f".SH TRIOSERVICE {command.name.upper()}"
         yield from _prose(command.description)
         yield from _entries((one.name, one.help) for one in command.positionals)
-        if command.options in told:
+        shared = max((known for known in told if set(known) <= set(command.options)), key=len, default=())
+        yield from _options([option for option in command.options if option not in shared])
+        if len(shared) > 1:  # that there is --help is told often enough
             yield ".PP"
-            yield from _prose(f"The options are those of `trioservice {told[command.options]}`.")
-        else:
-            yield from _options(command.options)
+            yield from _prose(f"{command.name} has all options of `trioservice {told[shared]}`.")
         told.setdefault(command.options, command.name)
 
 

@@ -265,6 +265,15 @@ def test_a_port_in_use_is_told_as_shown() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("file", sorted(HOWTO.glob("talk*.out")), ids=lambda file: file.name)
+def test_what_two_services_have_to_say_is_logged_as_shown(file: Path) -> None:
+    line, _, _ = file.read_text(encoding="utf-8").partition("\n")
+    _, output = run("-m", *line.removeprefix("$ ").split(), cwd=HOWTO)
+
+    assert same(output) == shown(file)
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("line", ["plan examples/02_front_and_back.tac", "run nope.tac"])
 def test_the_commands_of_the_howto_print_what_it_shows(line: str) -> None:
     page = (DOCS / "howto" / "run-an-application-file.md").read_text(encoding="utf-8")
@@ -350,7 +359,10 @@ def test_no_listing_is_left_out() -> None:
         *(TUTORIAL / name for name in ("thermometer.py", "weather.tac", "outbox.py", "unplugged.tac")),
         *(HOWTO / name for name in ("lines.tac", "embedded.py", "test_outbox.py", "test_nightly.py")),
         *(HOWTO / name for name in ("serve-tls.tac", "stay-connected.tac", "behind-a-proxy.tac")),
-        *(HOWTO / name for name in ("protocol-and-task.tac", "greeter.tac", "shopfront/shopfront.py")),
+        *(
+            HOWTO / name
+            for name in ("protocol-and-task.tac", "greeter.tac", "talk.tac", "shopfront/shopfront.py")
+        ),
     }
 
     programs = {file for file in included if file.suffix in (".py", ".tac")}

@@ -63,11 +63,11 @@ def _commands(commands: Sequence[Command]) -> Iterator[str]:
         yield f".SH TRIOSERVICE {command.name.upper()}"
         yield from _prose(command.description)
         yield from _entries((one.name, one.help) for one in command.positionals)
-        shared = max((known for known in told if set(known) <= set(command.options)), key=len, default=())
-        yield from _options([option for option in command.options if option not in shared])
-        if len(shared) > 1:  # that there is --help is told often enough
+        known = [options for options in told if set(options) <= set(command.options) and len(options) > 1]
+        for options in known[:1]:
             yield ".PP"
-            yield from _prose(f"{command.name} has all options of `trioservice {told[shared]}`.")
+            yield from _prose(f"It takes the options of `trioservice {told[options]}`.")
+        yield from _options([one for one in command.options if not known or one not in known[0]])
         told.setdefault(command.options, command.name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -541,6 +542,23 @@ def _added_at_step(step: int) -> str:
 
 
 # ---- L10, L11, L12: drains, and those who do not go
+
+
+async def test_when_a_drain_will_be_cut_can_be_seen(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """And what is in progress, by whoever says it: a plain service does not."""
+
+    class Draining(Service):
+        async def drain(self) -> None:
+            await trio.sleep(4)
+
+    leaf = Draining(drain_timeout=20)
+    branch = MultiService(leaf, drain_timeout=10)
+    assert (leaf.drain_deadline, leaf.in_progress) == (math.inf, "")
+    await nursery.start(branch.main)
+    assert branch.drain_deadline == math.inf
+    nursery.start_soon(branch.stop)
+    await trio.sleep(3)
+    assert leaf.drain_deadline == branch.drain_deadline == trio.current_time() + 7  # L10
 
 
 async def test_a_drain_is_cut_at_the_first_budget_that_is_spent(autojump_clock: MockClock) -> None:

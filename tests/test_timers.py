@@ -491,7 +491,9 @@ async def test_a_stop_waits_for_the_call_in_progress_and_makes_no_other(autojump
     timer = TimerService(1, calls)
     async with living(timer) as (app, events):
         await trio.sleep(0.5)
+        assert timer.in_progress == "a call"
         await app.stop()
+        assert timer.in_progress == ""
         assert trio.current_time() == 4  # row 31
         assert calls.ended == [4]  # row 31
         assert timer.state is State.STOPPED

@@ -181,6 +181,19 @@ class Service:
         """Whether it is ready and nobody has asked it to stop."""
         return self._state is State.RUNNING
 
+    @property
+    def in_progress(self) -> str:
+        """What a stop would have to wait for, in words like ``3 connections``; empty if that is nothing.
+
+        For people who look on.  To be overridden together with :meth:`drain`.
+        """
+        return ""
+
+    @property
+    def drain_deadline(self) -> float:
+        """When its drain is cut, on trio's clock; infinite while no end of it is in sight."""
+        return math.inf if self._run is None else self._run.deadline
+
     def set_name(self, name: str) -> None:
         """Name a service that has no parent and does not run.
 

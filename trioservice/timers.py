@@ -332,6 +332,7 @@ class TimerService(Service):
         self._jitter = _seconds("jitter", jitter, zero=True)
         self._begin_schedule = _schedule(interval, _seconds("delay", delay, zero=True), self._jitter)
         self._calls = self._failed = self._skipped = 0
+        self._calling = False
         self._draining = trio.Event()
         super().__init__(
             name=name, start_timeout=start_timeout, drain_timeout=drain_timeout, stop_timeout=stop_timeout
@@ -340,6 +341,11 @@ class TimerService(Service):
     def statistics(self) -> TimerStatistics:
         """A snapshot of its counters."""
         return TimerStatistics(self._calls, self._failed, self._skipped)
+
+    @property
+    def in_progress(self) -> str:
+        """The call, if one is."""
+        return "a call" if self._calling else ""
 
     # ---- its life
 
@@ -374,6 +380,7 @@ class TimerService(Service):
     async def _call(self) -> bool:
         """Call once; whether the timer goes on."""
         self._calls += 1
+        self._calling = True
         try:
             result = self._fn(*self._args)
             if inspect.isawaitable(result):
@@ -394,6 +401,8 @@ class TimerService(Service):
                 raise
             self._tell_failure(errors)
             raise others from None
+        finally:
+            self._calling = False
         return True
 
     def _tell_failure(self, error: BaseException) -> None:

@@ -48,7 +48,7 @@ from trioservice.net.endpoints import (
 )
 from trioservice.net.events import DatagramDropped, DatagramFailed, DatagramRejected, Listening
 
-from .support import LIMIT, LOCAL, eventually, running
+from .support import LIMIT, LOCAL, eventually, needs_short_queues, running
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux does this")
 
@@ -972,11 +972,14 @@ async def test_a_drain_handles_what_has_arrived_and_takes_nothing_after_it() -> 
     server = UDPServer(0, gate, host=LOCAL, max_handlers=2, queue_size=5)
     async with running(server):
         with plain(server) as client:
+            assert server.in_progress == ""
             client.send(b"first")
             await eventually(lambda: server.statistics().active == 1)
+            assert server.in_progress == "1 datagram"
             for number in range(5):
                 client.send(b"%d" % number)
             await eventually(lambda: server.statistics().queued == 4)
+            assert server.in_progress == "6 datagrams"
             async with trio.open_nursery() as nursery:
                 client.send(b"in the buffer")
                 nursery.start_soon(server.stop)
@@ -1185,6 +1188,7 @@ async def test_a_system_that_never_has_room_is_waited_for_about_a_second(
         assert server.statistics().sent == 0
 
 
+@needs_short_queues
 async def test_a_unix_peer_that_does_not_read_is_given_up(tmp_path: Path, autojump_clock: MockClock) -> None:
     """A client with a full queue holds up no handler for ever, and none but its own."""
 

@@ -500,6 +500,19 @@ async def test_a_handler_that_raises_gives_its_place_back() -> None:
 # ---- stopping
 
 
+async def test_what_is_in_progress_are_its_connections() -> None:
+    """For whoever waits for its stop."""
+    server = TCPServer(0, Gate(), host=LOCAL)
+    async with running(server):
+        assert server.in_progress == ""
+        async with await connect(server):
+            await eventually(lambda: server.in_progress == "1 connection")
+            async with await connect(server):
+                await eventually(lambda: server.in_progress == "2 connections")
+        await server.stop(drain=False)
+        assert server.in_progress == ""
+
+
 async def test_while_it_drains_new_connections_are_refused_and_the_old_are_answered() -> None:
     """A stop is polite: the door is shut at once, and who is inside is served."""
     gate = Gate()

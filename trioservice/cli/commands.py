@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..config.options import FOR_LOADING, FOR_RUNNING, HELP, Option
-from ..forms import or_never, seconds
+from ..forms import items, named_value, or_never, path, seconds
 from ..process.exits import Exit
 from .command import Asked, Command, Positional
+from .launch import no_search_for_garbage
 
 if TYPE_CHECKING:
     from ..config.plugins import Plugin
@@ -26,7 +27,8 @@ __all__ = ["COMMANDS", "all_commands", "command_of"]
 
 def _run(asked: Asked) -> int:
     settings = asked.settings()  # what is wrong there is told before the application's own code has run
-    from ..process.runner import run
+    with no_search_for_garbage():
+        from ..process.runner import run
 
     return run(asked.load, settings)
 
@@ -41,6 +43,13 @@ def _config(asked: Asked) -> int:
     from .configuration import written
 
     return _print(written(asked))
+
+
+def _unit(asked: Asked) -> int:
+    from .unit import unit
+
+    sockets, folder = (asked.layers.look_up(option).value for option in (_SOCKET, _INTO))
+    return _print(unit(asked, dict(sockets), folder))
 
 
 def _stop(asked: Asked) -> int:
@@ -86,6 +95,23 @@ _TIMEOUT = Option(
     "timeout", or_never(seconds), None, "give up waiting, with status 79, after so long", own=True
 )
 
+_SOCKET = Option(
+    "socket",
+    items(named_value),
+    (),
+    "have systemd listen there (a port, an address, a path) for the endpoint systemd:NAME; may be repeated",
+    group="unit",
+    own=True,
+)
+_INTO = Option(
+    "into",
+    path._replace(metavar="FOLDER"),
+    None,
+    "write the units into this folder instead of printing them",
+    group="unit",
+    own=True,
+)
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="run",
@@ -105,6 +131,17 @@ COMMANDS: tuple[Command, ...] = (
         run=_plan,
         positionals=(_TARGET,),
         options=FOR_LOADING,
+    ),
+    Command(
+        name="unit",
+        help="print the units by which systemd runs an application",
+        description=(
+            "Print a .service, and a .socket for each --socket, with which systemd does what `trioservice "
+            "run` does with the same arguments, in a sandbox. What is in the environment now is not in them."
+        ),
+        run=_unit,
+        positionals=(_TARGET,),
+        options=(_SOCKET, _INTO, *FOR_RUNNING),
     ),
     Command(
         name="config",
@@ -170,7 +207,7 @@ def command_of(name: str, plugin: Plugin) -> Command:
     return Command(
         name=name,
         help=plugin.help,
-        description=plugin.description or plugin.help,
+        description=plugin.description or f"{plugin.help[:1].upper()}{plugin.help[1:]}.",
         run=partial(_run_plugin, plugin),
         options=(*options, *(option for option in FOR_RUNNING if option.name not in ("python", "set"))),
     )
@@ -178,8 +215,9 @@ def command_of(name: str, plugin: Plugin) -> Command:
 
 def _run_plugin(plugin: Plugin, asked: Asked) -> int:
     settings = asked.settings()
-    from ..config.plugins import application_of
-    from ..process.runner import run
+    with no_search_for_garbage():
+        from ..config.plugins import application_of
+        from ..process.runner import run
 
     name = asked.command.name
     known = [option.name for option in plugin.options]

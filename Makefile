@@ -13,6 +13,9 @@ BENCH := .venv/bench-$(or $(VERSION),unknown)
 LOCK := .venv/lock-$(or $(VERSION),unknown)
 
 PIP_INSTALL = bin/python -m pip install -qq --disable-pip-version-check
+# Two at a time, since two processors are what every machine has; and a whole file by one of them, so that what its
+# tests share is made once.
+SIDE_BY_SIDE = -n 2 --dist loadfile
 heading = @printf '\n=== %s ===\n' '$(1)'
 
 .DEFAULT_GOAL := help
@@ -40,7 +43,7 @@ run: $(VENV)/.run ## serve the first example, an echo on 127.0.0.1 port 7001
 
 test: $(VENV)/.test ## run the tests
 	$(call heading,Tests on Python $(VERSION))
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)
 
 check: format-check lint types floors docs coverage test-trio-typing mutants ## everything that must hold before a change lands
 
@@ -74,7 +77,7 @@ docs: $(VENV)/.check ## build the documentation into docs/_build/html; a broken 
 coverage: $(VENV)/.test ## run the tests and show which branches they miss
 	$(call heading,Tests on Python $(VERSION), with branch coverage)
 	@$(VENV)/bin/coverage erase
-	@$(VENV)/bin/coverage run -m pytest
+	@$(VENV)/bin/coverage run -m pytest $(SIDE_BY_SIDE)
 	@$(VENV)/bin/coverage combine --quiet
 	@$(VENV)/bin/coverage report
 

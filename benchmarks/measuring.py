@@ -37,6 +37,7 @@ from .contestants import Contestant
 
 HOUSE = Path(__file__).parent.parent
 RATE, COST, BUSY = "operations/s", "µs of CPU per operation", "% of its core used"
+KERNEL = "µs of CPU per operation in the kernel"
 PATIENCE = 20.0  # seconds, for a server's start and for an answer of the load's
 
 
@@ -57,6 +58,7 @@ class Slice:
     seconds: float
     server: float  # processor time
     load: float  # processor time
+    kernel: float = 0.0  # the part of the server's processor time that was spent in the kernel, of 1
 
     @property
     def rate(self) -> float:
@@ -67,6 +69,11 @@ class Slice:
     def cost(self) -> float:
         """Microseconds of the server's processor time per operation."""
         return self.server / self.operations * 1e6
+
+    @property
+    def kernel_cost(self) -> float:
+        """What the server spent in the kernel, likewise: no other program could do without most of it."""
+        return self.cost * self.kernel
 
     @property
     def busy(self) -> float:
@@ -156,6 +163,15 @@ def stay_off_the_servers_core() -> None:
 def processor_time(pid: int) -> float:
     """Seconds that the kernel has booked on all threads of a process, by its CPU-time clock."""
     return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3), which Python has only for itself
+
+
+def kernel_ticks(pid: int) -> tuple[int, int]:
+    """What a process has spent in the kernel, and in all; proc_pid_stat(5)."""
+    fields = (
+        Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    )
+    user, kernel = int(fields[11]), int(fields[12])
+    return kernel, user + kernel
 
 
 def _plain_environment() -> dict[str, str]:
@@ -285,6 +301,7 @@ class Load(Process):
 
     def __init__(self, server: Server, mode: str, options: dict[str, int]) -> None:
         self._keeps_connections = mode == "exchange"
+        self._server = server.pid
         program = load_program(tls=server.transport == "tls")
         settings = [f"{name}={value}" for name, value in options.items()]
         command = [str(program), mode, server.address, str(server.pid), *settings]
@@ -300,10 +317,13 @@ class Load(Process):
 
     def slice(self, seconds: float) -> Slice:
         """Ask for so long; 0 is one request on each connection."""
+        before = kernel_ticks(self._server)
         with suppress(BrokenPipeError):
             self.process.stdin.write(f"{seconds}\n")
             self.process.stdin.flush()
-        done = Slice(**self._answer(seconds + PATIENCE))
+        answer = self._answer(seconds + PATIENCE)
+        kernel, total = (now - then for now, then in zip(kernel_ticks(self._server), before, strict=True))
+        done = Slice(**answer, kernel=kernel / max(total, 1))
         if not done.operations:
             raise CannotMeasureError("nothing was answered")
         if self._keeps_connections and done.errors:  # what is lost is missing in all slices that follow
@@ -387,8 +407,9 @@ def race(
     """Everybody in every round, in an order that chance decides; the first slice of each is not counted."""
     rate = Metric(RATE, more_is_better=True)
     cost = Metric(COST)
+    kernel = Metric(KERNEL, decides=False)
     busy = Metric(BUSY, decides=False)
-    result.metrics = [rate, cost, busy]
+    result.metrics = [rate, cost, kernel, busy]
     slices: dict[str, list[Slice]] = {}
     with ExitStack() as stack:
         loads: dict[str, Load] = {}
@@ -410,6 +431,7 @@ def race(
             for one in done:
                 rate.add(name, one.rate)
                 cost.add(name, one.cost)
+                kernel.add(name, one.kernel_cost)
                 busy.add(name, one.busy)
             _note_faults(result, name, done)
 

@@ -21,6 +21,9 @@ for file, text in {
     "lanes.svg": diagrams.lanes(),
     "help.md": command_line.help_texts(),
     "exit-statuses.md": command_line.exit_statuses(),
+    "settings.md": command_line.settings(),
+    "forms.md": command_line.forms(),
+    "twistd.md": command_line.twistd(),
     "endpoints.md": endpoints.kinds(),
     "endpoint-forms.md": endpoints.forms(),
 }.items():
@@ -62,6 +65,7 @@ nitpick_ignore_regex = [
     (r"py:(class|data|obj)", r"(bool|bytes|dict|float|frozenset|int|list|None|object|set|str|tuple|type)"),
     (r"py:class", r"timedelta|tzinfo"),
     (r"py:(class|obj)", r"(optional|callable|iterable|[A-Z][A-Za-z]*T(_co|_contra)?|[A-Z]|_[A-Z]\w*)"),
+    (r"py:class", r"trioservice\.config\.parameters\.T"),  # of an overload, it comes with its module
 ]
 # The name of a type, not of a class: the page says what it stands for.
 nitpick_ignore = [

@@ -19,9 +19,14 @@ from socket import create_connection, create_server
 
 import pytest
 from certificates import certificate, trusting, write_pair
+from programs import running as running_program
+from programs import trioservice as trioservice_command
 
 import trioservice
 from trioservice.cli import main as command
+from trioservice.cli.commands import COMMANDS
+from trioservice.config.layers import variable
+from trioservice.config.options import SETTINGS, TWISTD
 from trioservice.lifecycle import MOVES
 from trioservice.process.exits import Exit
 
@@ -53,7 +58,7 @@ def free(service):
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ours may have been started to ignore it
 sys.exit(run(lambda: free(load(sys.argv[1]))))
 """
-_ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+_ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"}
 
 
 def run(*command_line: str | Path, cwd: Path = ROOT, stderr: int = subprocess.STDOUT) -> tuple[int, str]:
@@ -260,6 +265,15 @@ def test_a_port_in_use_is_told_as_shown() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("file", sorted(HOWTO.glob("talk*.out")), ids=lambda file: file.name)
+def test_what_two_services_have_to_say_is_logged_as_shown(file: Path) -> None:
+    line, _, _ = file.read_text(encoding="utf-8").partition("\n")
+    _, output = run("-m", *line.removeprefix("$ ").split(), cwd=HOWTO)
+
+    assert same(output) == shown(file)
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("line", ["plan examples/02_front_and_back.tac", "run nope.tac"])
 def test_the_commands_of_the_howto_print_what_it_shows(line: str) -> None:
     page = (DOCS / "howto" / "run-an-application-file.md").read_text(encoding="utf-8")
@@ -267,6 +281,62 @@ def test_the_commands_of_the_howto_print_what_it_shows(line: str) -> None:
     _, output = run("-m", "trioservice", *line.split())
 
     assert block(page, "console", line) == f"$ trioservice {line}\n{output}"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("file", ["greeter.config.out", "greeter.help.out", "greeter.mistake.out"])
+def test_parameters_are_shown_as_they_are(file: str) -> None:
+    command_line = (HOWTO / file).read_text(encoding="utf-8").splitlines()[0].removeprefix("$ trioservice ")
+
+    _, output = run("-m", "trioservice", *command_line.split(), cwd=HOWTO)
+
+    if file == "greeter.help.out":
+        output = output.partition("Process:")[0] + "..."
+    assert same(output) == shown(HOWTO / file)
+
+
+@pytest.mark.real
+def test_the_greeter_says_what_it_was_told_to(tmp_path: Path) -> None:
+    settings = (HOWTO / "greeter.toml").read_text(encoding="utf-8")
+    (tmp_path / "greeter.toml").write_text(f"{settings}port = 0\n", encoding="utf-8")
+    argv = trioservice_command("run", HOWTO / "greeter.tac", "--config", tmp_path / "greeter.toml")
+
+    with running_program(argv) as greeter:
+        with create_connection(("127.0.0.1", greeter.port("greeter/front")), timeout=10) as sock:
+            assert sock.recv(100) == b"welcome\n"
+        greeter.stops()
+
+
+@pytest.fixture
+def shopfront(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugin of the howto, as an installer leaves it behind."""
+    declared = tomllib.loads((HOWTO / "shopfront" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    info = tmp_path / f"{declared['name']}-{declared['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {declared['name']}\nVersion: 1.0\n")
+    ((group, entries),) = declared["entry-points"].items()
+    lines = [f"{name} = {value}" for name, value in entries.items()]
+    (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]))
+    shutil.copy(HOWTO / "shopfront" / "shopfront.py", tmp_path)
+    monkeypatch.setitem(_ENVIRONMENT, "PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("shopfront")
+def test_the_plugin_of_the_howto_helps_as_shown() -> None:
+    _, output = run("-m", "trioservice", "front", "--help")
+
+    assert same(output.partition("Process:")[0] + "...") == shown(HOWTO / "shopfront.help.out")
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("shopfront")
+def test_the_plugin_of_the_howto_greets() -> None:
+    with running_program(trioservice_command("front", "--port=0", "--loud")) as front:
+        with create_connection(("127.0.0.1", front.port("front/door")), timeout=10) as sock:
+            assert sock.recv(100) == b"HELLO\n"
+        front.stops()
 
 
 @pytest.mark.real
@@ -289,7 +359,10 @@ def test_no_listing_is_left_out() -> None:
         *(TUTORIAL / name for name in ("thermometer.py", "weather.tac", "outbox.py", "unplugged.tac")),
         *(HOWTO / name for name in ("lines.tac", "embedded.py", "test_outbox.py", "test_nightly.py")),
         *(HOWTO / name for name in ("serve-tls.tac", "stay-connected.tac", "behind-a-proxy.tac")),
-        HOWTO / "protocol-and-task.tac",
+        *(
+            HOWTO / name
+            for name in ("protocol-and-task.tac", "greeter.tac", "talk.tac", "shopfront/shopfront.py")
+        ),
     }
 
     programs = {file for file in included if file.suffix in (".py", ".tac")}
@@ -422,6 +495,17 @@ def test_the_table_of_the_room_net_has_its_files_from_the_ground_up() -> None:
         assert set(used) <= set(names[:index]), name
 
 
+@pytest.mark.parametrize("room", ["config", "cli"])
+def test_the_tables_of_the_upper_rooms_have_their_files(room: str) -> None:
+    architecture = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    table = architecture.partition(f"## The room {room}")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
+
+    assert sorted(name for row in rows for name in row[1:-1].split("`, `")) == sorted(
+        file.stem for file in (ROOT / "trioservice" / room).glob("*.py") if file.stem != "__init__"
+    )
+
+
 # ---- what is made from the code
 
 
@@ -435,6 +519,9 @@ def made_from_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         "lanes": modules["diagrams"].lanes(),
         "help": modules["command_line"].help_texts(),
         "exits": modules["command_line"].exit_statuses(),
+        "settings": modules["command_line"].settings(),
+        "twistd": modules["command_line"].twistd(),
+        "forms": modules["command_line"].forms(),
     }
     for name in modules:
         del sys.modules[name]
@@ -467,8 +554,29 @@ def test_the_picture_of_the_lanes_names_two_ways_of_receiving(made_from_code: di
 def test_the_command_line_is_documented_as_it_is(made_from_code: dict[str, str]) -> None:
     for status in Exit:
         assert f"| {status:d} | `{status.name}` | {status.meaning} |" in made_from_code["exits"]
-    for name in ("run", "plan"):
-        assert f"## trioservice {name}" in made_from_code["help"]
+    for row in COMMANDS:
+        assert f"## trioservice {row.name}\n" in made_from_code["help"]
+
+
+def test_every_setting_stands_in_the_table(made_from_code: dict[str, str]) -> None:
+    for option in SETTINGS:
+        assert f"| `{variable(option)}` | `{option.name}` |" in made_from_code["settings"]
+
+
+def test_every_option_of_twistd_has_a_row(made_from_code: dict[str, str]) -> None:
+    rows = re.findall(
+        r"^\| `--([\w-]+)`(?:, `-(\w)`)? \| (the same)? ", made_from_code["twistd"], re.MULTILINE
+    )
+
+    assert len(rows) == 27
+    assert {(name, letter) for name, letter, same in rows if not same} == set(TWISTD)
+
+
+def test_a_type_is_told_as_it_is_read(made_from_code: dict[str, str]) -> None:
+    assert (
+        "| `60.0, type=seconds` | a number of seconds, such as 2.5, 30 or 5m | `60` |"
+        in made_from_code["forms"]
+    )
 
 
 def test_the_listings_of_programs_do_nothing_when_imported() -> None:

@@ -10,7 +10,7 @@ from .protocols import PROTOCOLS, EchoDatagrams
 
 
 def serve(transport: str, service: str, address: str, certificate: str) -> None:
-    run(Application("benchmark", server(transport, service, address, certificate)))
+    run(lambda: Application("benchmark", server(transport, service, address, certificate)))
 
 
 def server(transport: str, service: str, address: str, certificate: str) -> Service:

@@ -14,7 +14,7 @@ async def echo_datagram(data: bytes, peer: object, server: UDPServer) -> None:
 
 
 def serve(transport: str, service: str, address: str, certificate: str) -> None:
-    run(Application("benchmark", server(transport, service, address, certificate)))
+    run(lambda: Application("benchmark", server(transport, service, address, certificate)))
 
 
 def server(transport: str, service: str, address: str, certificate: str) -> Service:

@@ -266,3 +266,165 @@ def test_a_plan_that_cannot_be_written_is_a_status_and_no_traceback(tmp_path: Pa
     done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == Exit.OUTPUT_FAILED
     assert "Traceback" not in done.stderr
+
+
+# ---- settings, parameters
+
+
+CONFIGURED = APP + "port = parameter('port', 80, help='where')\napplication = Application(f'app-{port}')\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("umaks = 1", "trioservice: shop.toml: there is no setting 'umaks'\n  hint: did you mean umask?\n"),
+        ("log-level = 'loud'", "trioservice: shop.toml, log-level: 'loud' is not a level of the log"),
+        (
+            "[set]\nprot = 1",
+            "shop.toml, [set]: the application has no parameter 'prot'\n  hint: did you mean port?\n",
+        ),
+        ("[set]\nport = 'x'", "trioservice: shop.toml, port in [set]: 'x' is not a whole number"),
+        ("=", "trioservice: shop.toml: "),
+    ],
+)
+def test_a_mistake_in_the_settings_is_status_78_one_line_and_a_hint(cli: Cli, file: str, said: str) -> None:
+    """A supervisor need not try again, and the operator knows which file and which key."""
+    Path("app.tac").write_text(CONFIGURED)
+    Path("shop.toml").write_text(file)
+    status, out, err = cli("run", "--config", "shop.toml", "app.tac")
+    assert (status, out) == (Exit.CONFIG, "")
+    assert is_one_line_and_a_hint(err)
+    assert said in err
+
+
+def test_parameters_are_set_for_every_command_that_loads(cli: Cli) -> None:
+    """What is planned is what will run."""
+    Path("app.tac").write_text(CONFIGURED)
+    assert cli("plan", "app.tac", "--set", "port=81")[1].startswith("app-81 ")
+    assert "port = 81" in cli("config", "app.tac", "--set=port=81")[1]
+
+
+def test_help_for_a_file_shows_its_parameters(cli: Cli) -> None:
+    """Without being given those that have to be."""
+    Path("app.tac").write_text(CONFIGURED + "parameter('token', help='what opens the door')\n")
+    _, out, err = cli("run", "app.tac", "--help")
+    assert err == ""
+    assert re.search(r"^  --set port=NUMBER +where \(default: 80\)$", out, re.MULTILINE)
+    assert "what opens the door (has to be given)" in " ".join(out.split())
+
+
+def test_help_for_a_file_that_cannot_be_loaded_helps_all_the_same(cli: Cli) -> None:
+    """And says what is wrong with it."""
+    status, out, err = cli("run", "nothing.tac", "--help")
+    assert status == 0
+    assert err == "trioservice: no such file: nothing.tac\n"
+    assert out.startswith("Usage: trioservice run ")
+
+
+def test_the_old_way_to_name_a_file(cli: Cli) -> None:
+    """Fingers know it."""
+    Path("app.tac").write_text(APP + "application = Application('app', TaskService(trio.sleep, 0))")
+    assert cli("run", "-noy", "app.tac")[0] == 0
+
+
+@pytest.mark.parametrize("argv", [["config"], ["man"], ["completion", "zsh"]])
+def test_what_describes_itself_needs_no_target(cli: Cli, argv: list[str]) -> None:
+    """And prints something."""
+    status, out, err = cli(*argv)
+    assert (status, err) == (0, "")
+    assert len(out.splitlines()) > 10
+
+
+@pytest.mark.parametrize("command", ["stop", "status", "reload"])
+def test_a_pid_file_that_is_not_there_is_status_66(cli: Cli, command: str) -> None:
+    """Conformance row 88."""
+    status, _, err = cli(command, "nothing.pid")
+    assert status == Exit.NO_INPUT
+    assert is_one_line_and_a_hint(err)
+
+
+# ---- plugins
+
+WEB = (
+    APP + "from trioservice.config.plugins import Plugin\nfrom trioservice.config.options import option\n"
+    "async def serve(port): print('serving on', port, 'as', current_service().path)\n"
+    "web = Plugin(lambda port: TaskService(serve, port), help='serve a folder', description='Serve it.',\n"
+    "             options=(option('port', 80, help='where to listen'),))\n"
+)
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package whose plugin is a command, and another one whose is broken."""
+    site = tmp_path / "site"
+    for package, code in (("webplugin", WEB), ("badplugin", "1 / 0")):
+        info = site / f"{package}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        name = package.removesuffix("plugin")
+        (info / "entry_points.txt").write_text(f"[trioservice.plugins]\n{name} = {package}:{name}\n")
+        (site / f"{package}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(site))
+
+
+@pytest.mark.usefixtures("web")
+def test_a_plugin_runs_below_an_application_of_its_name_with_its_own_options(cli: Cli) -> None:
+    """Typed, and those of `run` as well.  Conformance row 61."""
+    status, out, err = cli("web", "--port", "8080", "--log-level", "error")
+    assert (status, out, err) == (0, "serving on 8080 as web/serve\n", "")
+
+
+@pytest.mark.usefixtures("web")
+def test_a_plugin_s_options_have_all_layers(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of the file bears its name, and so do variables."""
+    Path("web.toml").write_text("log-level = 'error'\n[web]\nport = 1\n")
+    assert "serving on 1 " in cli("web", "--config=web.toml")[1]
+    monkeypatch.setenv("TRIOSERVICE_WEB_PORT", "2")
+    assert "serving on 2 " in cli("web", "--config=web.toml")[1]
+    Path("web.toml").write_text("[web]\nprot = 1\n")
+    assert cli("web", "--config=web.toml")[2].startswith(
+        "trioservice: web.toml, [web]: the plugin 'web' has no option 'prot'\n  hint: did you mean port?"
+    )
+
+
+@pytest.mark.usefixtures("web")
+def test_a_plugin_has_help(cli: Cli) -> None:
+    """Its own options first."""
+    out = cli("web", "--help")[1]
+    assert re.search(r"^Serve it\.$", out, re.MULTILINE)
+    assert out.index("Options of web:\n      --port NUMBER") < out.index("Process:")
+    assert "--set" not in out
+
+
+@pytest.mark.usefixtures("web")
+def test_plugins_are_among_the_commands_sorted_and_a_broken_one_is_one_line(cli: Cli) -> None:
+    """Conformance row 56."""
+    status, out, err = cli("--help")
+    assert status == 0
+    assert re.search(r"^  web +serve a folder$", out, re.MULTILINE)
+    assert out.index("  status ") < out.index("  stop ") < out.index("  web ")
+    assert err == (
+        "trioservice: the plugin 'bad' of badplugin 1.0 is left out: "
+        "ZeroDivisionError while importing badplugin:bad: division by zero\n"
+    )
+
+
+@pytest.mark.usefixtures("web")
+def test_a_broken_plugin_that_is_asked_for_is_told_with_its_own_traceback(cli: Cli) -> None:
+    """Its author has to see it."""
+    status, _, err = cli("bad")
+    assert status == Exit.LOAD_FAILED
+    assert 'badplugin.py", line 1, in <module>' in err
+    assert err.partition("trioservice: ")[2].startswith("ZeroDivisionError while importing badplugin:bad")
+
+
+@pytest.mark.usefixtures("web")
+def test_a_slip_in_a_plugin_s_name_is_seen(cli: Cli) -> None:
+    """It is a command like any other."""
+    assert "did you mean `trioservice web`?" in cli("wbe")[2]
+
+
+@pytest.mark.usefixtures("web")
+def test_plugins_are_completed_as_well(cli: Cli) -> None:
+    """The script knows those that are installed when it is made."""
+    assert "-l port " in cli("completion", "fish")[1]

@@ -100,8 +100,8 @@ BROKEN = {
     "other = 7": "has no attribute 'plugin'",
     "raise SystemExit(3)": "SystemExit",
     f"{DECLARING}plugin = Plugin(print, options=('port',))": "among its options is none",
-    f"{DECLARING}plugin = Plugin(print, options=(option('logfile'),))": "option 'logfile' is one of trioservice",
-    f"{DECLARING}plugin = Plugin(print, options=(option('x', short='n'),))": "option 'n' is one of trioservice",
+    f"{DECLARING}plugin = Plugin(print, options=(option('logfile'),))": "option 'logfile' is one of",
+    f"{DECLARING}plugin = Plugin(print, options=(option('x', short='n'),))": "option 'n' is one of",
 }
 
 

@@ -35,7 +35,7 @@ from trioservice.net.datagrams import (
 from trioservice.net.events import DatagramFailed, DatagramRejected
 from trioservice.net.multicast import MulticastServer
 
-from .support import LIMIT, LOCAL, eventually, running
+from .support import LIMIT, LOCAL, eventually, needs_short_queues, running
 
 
 class Recorder:
@@ -624,6 +624,7 @@ async def test_what_waits_is_bounded_and_what_is_too_much_is_lost_and_told(
         assert (server.statistics().failed, server.statistics().sent) == (100, 0)
 
 
+@needs_short_queues
 async def test_a_lazy_unix_peer_holds_up_no_other(tmp_path: Path) -> None:
     """Its queue is full, theirs are not."""
     recorder = Recorder()

@@ -48,7 +48,7 @@ from trioservice.net.endpoints import (
 )
 from trioservice.net.events import DatagramDropped, DatagramFailed, DatagramRejected, Listening
 
-from .support import LIMIT, LOCAL, eventually, running
+from .support import LIMIT, LOCAL, eventually, needs_short_queues, running
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux does this")
 
@@ -1188,6 +1188,7 @@ async def test_a_system_that_never_has_room_is_waited_for_about_a_second(
         assert server.statistics().sent == 0
 
 
+@needs_short_queues
 async def test_a_unix_peer_that_does_not_read_is_given_up(tmp_path: Path, autojump_clock: MockClock) -> None:
     """A client with a full queue holds up no handler for ever, and none but its own."""
 

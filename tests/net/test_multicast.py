@@ -175,6 +175,8 @@ async def test_a_port_that_is_not_shared_fails_the_start() -> None:
         pytest.param(GROUP6, WIRED6, marks=needs_ipv6),
         pytest.param(OTHER6, WIRED6 and socket.if_nametoindex(WIRED6), marks=needs_ipv6),
     ],
+    # The groups are this process's own, and the name of a test is not.
+    ids=["v4-name", "v4-number", "v4-address", "v4-by-v6", "v6-name", "v6-number"],
 )
 async def test_members_on_one_port_all_hear_and_others_hear_nothing(group: str, interface: Any) -> None:
     """Two members get a copy each, whatever the interface is called; a member of another group none."""

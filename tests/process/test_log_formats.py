@@ -147,7 +147,30 @@ def test_whatever_is_logged_is_one_line_of_json(value: object, message: str) -> 
     """What JSON lacks is shown as Python shows it."""
     line = JSONFormatter().format(record(message.replace("%", ""), fact=value))
     assert "\n" not in line
-    assert "fact" in json.loads(line)
+    assert "fact" in json.loads(line, parse_constant=pytest.fail)
+
+
+class Bad:
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_record_that_cannot_be_formatted_says_where_it_was_made(name: str) -> None:
+    """It is a mistake in somebody's code, which must be found, and no reason to lose a line."""
+    formatter = FORMATS[name]()
+    one = formatter.format(record("%d apples", "three"))
+    two = formatter.format(record("%s", Bad()))
+    assert f"a record made at {record().pathname}:1 cannot be written: '%d apples' with" in one
+    assert "TypeError" in one
+    assert "whose repr raises ZeroDivisionError" in two
+
+
+def test_a_number_that_is_none_is_no_json() -> None:
+    """Python would write NaN, which nobody else can read."""
+    facts = json.loads(JSONFormatter().format(record(a=float("nan"), b=[float("inf")], c=Bad())))
+    assert (facts["a"], facts["b"]) == ("nan", "[inf]")
+    assert facts["c"] == "<Bad whose repr raises ZeroDivisionError>"
 
 
 def test_what_contains_itself_is_no_end_of_the_log() -> None:
@@ -173,13 +196,14 @@ def test_the_journal_is_known_by_what_systemd_says_of_the_stream(monkeypatch: py
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
         assert is_journal(stream)
         assert not is_journal(io.StringIO())
+        assert not is_journal(None)
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino + 1}")
         assert not is_journal(stream)
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
-        return not self.closed or super().isatty()
+        return True
 
 
 def test_colour_is_for_a_person_at_a_terminal_who_has_not_forbidden_it(
@@ -193,6 +217,7 @@ def test_colour_is_for_a_person_at_a_terminal_who_has_not_forbidden_it(
     closed = io.StringIO()
     closed.close()
     assert not wants_colour(closed)
+    assert not wants_colour(None)
     monkeypatch.setenv("TERM", "dumb")
     assert not wants_colour(Terminal())
     monkeypatch.setenv("TERM", "xterm")

@@ -18,12 +18,13 @@ DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logg
 class Ear(logging.Handler):
     """Hears what it is sent."""
 
-    def __init__(self, levels: Levels) -> None:
+    def __init__(self, levels: Levels | None) -> None:
         super().__init__()
         self.heard: list[str] = []
-        self.addFilter(levels)
         logging.getLogger().addHandler(self)
-        levels.open_gate()
+        if levels is not None:
+            self.addFilter(levels)
+            levels.open_gate()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.heard.append(record.getMessage())
@@ -90,6 +91,32 @@ def test_a_level_that_there_is_not_is_told_with_those_that_there_are() -> None:
         set_level("db", "LOUD")
 
 
+@as_in_a_fresh_process()
+def test_a_level_that_a_logger_was_given_counts_whatever_is_named() -> None:
+    """The application has said so, in Python's own words."""
+    ear = Ear(Levels(WARNING))
+    orders = logging.getLogger("test_log_levels.orders")
+    orders.setLevel(DEBUG)
+    orders.debug("one")
+    set_level("shop/web", DEBUG)
+    orders.debug("two")
+    logging.getLogger("test_log_levels.other").debug("three")
+    orders.setLevel(logging.NOTSET)
+    assert ear.heard == ["one", "two"]
+
+
+@as_in_a_fresh_process()
+def test_it_can_be_changed_where_the_application_has_set_up_logging_itself() -> None:
+    """Its handlers, its level; until somebody says otherwise."""
+    ear = Ear(None)
+    logging.getLogger().setLevel(ERROR)
+    logging.warning("one")
+    set_level("shop/web", DEBUG)
+    logging.debug("two", extra={"service": "shop/web/pool"})
+    logging.warning("three")
+    assert ear.heard == ["two"]
+
+
 @given(
     st.integers(1, 60),
     st.dictionaries(st.sampled_from(["a", "a.b", "c", "shop", "shop/web"]), st.integers(1, 60)),
@@ -105,5 +132,5 @@ def test_the_gate_is_never_lower_than_what_somebody_wants(
     with as_in_a_fresh_process():
         levels.open_gate()
         gate = logging.getLogger().level
-    if levels.filter(record(level=level, name=logger, service=service)):
+    if named and levels.filter(record(level=level, name=logger, service=service)):
         assert level >= gate

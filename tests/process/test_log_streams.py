@@ -14,14 +14,14 @@ import pytest
 from trioservice.process.log_streams import Uncaught
 
 
-def said_by(body: str) -> list[str]:
+def said_by(body: str, *, captured: bool = True) -> list[str]:
     """What is logged when a process captures its streams and does *body*."""
     script = f"""if True:
         import fcntl, logging, os, subprocess, sys, threading
         from trioservice.process.log_streams import CapturedStreams
         book = os.fdopen(fcntl.fcntl(3, fcntl.F_DUPFD_CLOEXEC, 10), "w", buffering=1)
         logging.basicConfig(stream=book, level="INFO", format="%(name)s %(levelname)s %(message)s")
-        CapturedStreams()
+        {"CapturedStreams()" if captured else ""}
         {body}
     """
     done = subprocess.run(
@@ -76,6 +76,37 @@ def test_much_at_once_from_many_threads_blocks_nobody() -> None:
     """.strip()
     lines = said_by(body)
     assert sum(line.count("x" * 200) for line in lines) == 2000
+
+
+def test_a_line_without_an_end_is_not_waited_for_for_ever() -> None:
+    """A progress bar, or a file by mistake: memory has an end."""
+    assert said_by('print("x" * 100000, end="")') == [
+        "stdout INFO " + "x" * 65536,
+        "stdout INFO " + "x" * (100000 - 65536),
+    ]
+
+
+def test_a_stream_that_somebody_logs_to_is_left_alone() -> None:
+    """Or each record would come back as one more, for ever."""
+    body = """
+        logging.getLogger("theirs").addHandler(logging.StreamHandler())
+        CapturedStreams()
+        logging.getLogger("theirs").error("once"); print("printed")
+    """.strip()
+    assert said_by(body, captured=False) == ["theirs ERROR once", "stdout INFO printed"]
+
+
+def test_a_handler_that_fails_does_not_feed_on_its_own_complaints() -> None:
+    """What logging prints of a failure would be twenty records that fail."""
+    body = """
+        class Broken(logging.Handler):
+            def emit(self, record):
+                try: raise ValueError
+                except ValueError: self.handleError(record)
+        logging.getLogger().addHandler(Broken())
+        logging.error("once")
+    """.strip()
+    assert said_by(body) == ["root ERROR once"]
 
 
 def test_a_program_that_outlives_us_does_not_keep_us() -> None:

@@ -16,7 +16,6 @@ import structlog
 import trio
 
 from trioservice import Application, Service, TaskService
-from trioservice.process.exits import CannotRun, Exit
 from trioservice.process.log_files import LogFile
 from trioservice.process.log_formats import JournalFormatter, JSONFormatter, TextFormatter
 from trioservice.process.logs import StreamLog, open_logs, set_level, tell
@@ -38,6 +37,18 @@ def handler_for(**settings: object) -> logging.Handler:
     open_logs(Settings(**settings))  # type: ignore[arg-type]
     (handler,) = logging.getLogger().handlers
     return handler
+
+
+class Ear(logging.Handler):
+    """The application's own handler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+        logging.getLogger().addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())
 
 
 def live(application: Application) -> None:
@@ -239,72 +250,75 @@ def test_the_command_line_has_the_last_word(asked: dict[str, object]) -> None:
     assert len(logging.getLogger().handlers) == 1
 
 
-CONFIG = {
-    "version": 1,
-    "handlers": {"it": {"class": "logging.FileHandler", "filename": "theirs.log"}},
-    "root": {"handlers": ["it"], "level": "INFO"},
-}
-TOML = """
-version = 1
-[handlers.it]
-class = "logging.FileHandler"
-filename = "theirs.log"
-[root]
-handlers = ["it"]
-level = "INFO"
-"""
-
-
-@pytest.mark.parametrize(("name", "text"), [("log.json", json.dumps(CONFIG)), ("log.toml", TOML)])
+@pytest.mark.parametrize("asked", [{"log_level": logging.DEBUG}, {"debug": True}])
 @as_in_a_fresh_process()
-def test_a_file_can_set_it_all_up(name: str, text: str) -> None:
-    """Row 78: what `logging.config.dictConfig` takes; it beats all else."""
-    Path(name).write_text(text)
-    open_logs(Settings(logger=name, logfile="ours.log"))
-    logging.getLogger("x").info("hello")
-    assert Path("theirs.log").read_text() == "hello\n"
-    assert not Path("ours.log").exists()
+def test_a_level_that_was_asked_for_counts_for_the_applications_own_handlers(
+    asked: dict[str, object],
+) -> None:
+    """Row 78: they stay, and tell what the operator wants to know."""
+    ear = Ear()
+    open_logs(Settings(**asked))  # type: ignore[arg-type]
+    logging.getLogger("x").debug("a detail")
+    assert ear.heard == ["a detail"]
 
 
 @as_in_a_fresh_process()
-def test_a_function_can_set_it_all_up() -> None:
-    """From a module beside the application."""
-    Path("mylogs.py").write_text(
-        "import logging\ndef setup():\n    logging.basicConfig(filename='theirs.log')\n"
-    )
-    open_logs(Settings(logger="mylogs:setup"))
-    logging.getLogger("x").error("hello")
-    assert Path("theirs.log").read_text() == "ERROR:x:hello\n"
+def test_a_service_can_be_made_louder_for_the_applications_own_handlers() -> None:
+    """And its own general level stays."""
+    ear = Ear()
+    logging.getLogger().setLevel(logging.ERROR)
+    open_logs(Settings(log_levels=(("shop/web", logging.DEBUG),)))
+    logging.getLogger("x").debug("of a service", extra={"service": "shop/web"})
+    logging.getLogger("x").info("of nobody")
+    logging.getLogger("x").error("loud")
+    assert ear.heard == ["of a service", "loud"]
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "said", "status"),
-    [
-        ("log.toml", None, "No such file or directory", Exit.NO_INPUT),
-        ("log.toml", "version =", "Invalid value", Exit.CONFIG),
-        ("log.json", "[1]", "", Exit.CONFIG),
-        (
-            "log.json",
-            '{"version": 1, "handlers": {"it": {"class": "no.such"}}}',
-            "Unable to configure",
-            Exit.CONFIG,
-        ),
-        ("nothing", None, "that is neither a .toml or .json file nor package.module:function", Exit.USAGE),
-        ("no_such_module:setup", None, "ModuleNotFoundError: No module named 'no_such_module'", Exit.USAGE),
-        ("json:no_such_name", None, "AttributeError: ", Exit.USAGE),
-        ("json:decoder", None, "TypeError: 'module' object is not callable", Exit.USAGE),
-    ],
-)
 @as_in_a_fresh_process()
-def test_what_cannot_set_it_up_is_told(name: str, text: str | None, said: str, status: Exit) -> None:
-    """Row 58."""
-    if text is not None:
-        Path(name).write_text(text)
-    with pytest.raises(CannotRun) as refused:
-        open_logs(Settings(logger=name))
-    assert str(refused.value).startswith(f"cannot set up logging by {name}: {said}")
-    assert "--logger takes" in refused.value.hint
-    assert refused.value.status is status
+def test_the_applications_own_log_at_the_terminal_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    """Or what goes wrong would be told there twice."""
+    logging.basicConfig()
+    assert open_logs(Settings()).is_standard_error
+
+
+@as_in_a_fresh_process()
+def test_a_daemon_does_not_log_to_a_terminal_that_it_leaves(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `logging.basicConfig` in the file would have it: all of it would be lost, or come back for ever."""
+    logging.basicConfig()
+    mine = handler_for(daemon=True)
+    assert isinstance(mine, LogFile)
+
+
+@as_in_a_fresh_process()
+def test_a_daemon_keeps_what_the_application_logs_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """It has said where, and that is still there."""
+    logging.basicConfig(filename="theirs.log")
+    open_logs(Settings(daemon=True))
+    logging.error("hello")
+    assert Path("theirs.log").read_text() == "ERROR:root:hello\n"
+    assert not Path("trioservice.log").exists()
+
+
+# ---- the start of a life
+
+
+@as_in_a_fresh_process()
+def test_a_log_that_lasts_begins_with_who_writes_it() -> None:
+    """Row 77."""
+    with open_logs(Settings(logfile="app.log")):
+        logging.info("hello")
+    first, second = Path("app.log").read_text().splitlines()
+    wanted = rf"{TIME} INFO    trioservice \S+, trio \d\S+, Python 3\.\d+\.\d+, process {os.getpid()}"
+    assert re.fullmatch(wanted, first)
+    assert second.endswith("hello")
+
+
+@as_in_a_fresh_process()
+def test_at_a_terminal_that_is_a_detail(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever sits there has just typed it."""
+    with open_logs(Settings()):
+        pass
+    assert capsys.readouterr().err == ""
 
 
 # ---- what can happen to it
@@ -314,6 +328,7 @@ def test_what_cannot_set_it_up_is_told(name: str, text: str | None, said: str, s
 def test_what_cannot_be_done_to_the_file_is_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """And everything goes on."""
     logs = open_logs(Settings(logfile="app.log"))
+    logging.getLogger("x").info("before")
 
     def refuse(*args: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -321,10 +336,14 @@ def test_what_cannot_be_done_to_the_file_is_in_the_file(monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
         patch.setattr(os, "open", refuse)
+        patch.setattr(os, "fchown", refuse)
+        logs.give_to(0, 0)
         logs.rotate()
         logs.reopen()
     said = [line[32:] for line in Path("app.log").read_text().splitlines()]
     assert said == [
+        "before",
+        "the log cannot be given away, so it stays whose it is: Permission denied",
         "the log cannot be put aside, so it goes on in the same file: Permission denied",
         "the log cannot be opened anew, so the old file is written to: Permission denied",
     ]
@@ -361,15 +380,6 @@ def test_a_stream_that_is_lost_takes_nothing_with_it(capsys: pytest.CaptureFixtu
     for stream in (Broken(), closed):
         StreamLog(stream).handle(logging.makeLogRecord({"msg": "hello"}))
     assert capsys.readouterr() == ("", "")
-
-
-@as_in_a_fresh_process()
-def test_a_record_that_does_not_fit_its_message_is_told_with_its_line(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """As logging does it: it is a mistake in somebody's code."""
-    StreamLog(io.StringIO()).handle(logging.makeLogRecord({"msg": "%d", "args": ("x",)}))
-    assert "--- Logging error ---" in capsys.readouterr().err
 
 
 @as_in_a_fresh_process()

@@ -244,6 +244,17 @@ def test_its_output_is_in_the_log_line_by_line(daemon: Daemons, closed: str) -> 
     daemon.says("app: stopped")
 
 
+def test_a_file_that_logs_to_the_terminal_does_not_log_to_itself_for_ever(daemon: Daemons) -> None:
+    """`logging.basicConfig` is common; what it logs would be captured, and logged, and captured."""
+    write(daemon.folder, IMPORTS + "logging.basicConfig(level='INFO')\n" + ECHO)
+    command = [part for part in daemon.command() if part not in ("--logfile", str(daemon.log))]
+    subprocess.run(command, cwd=daemon.folder, timeout=LIMIT, check=True)
+    daemon.stop()
+    daemon.log = daemon.folder / "trioservice.log"
+    daemon.says("app: stopped")
+    assert len(daemon.log.read_text().splitlines()) < 20
+
+
 def test_files_of_a_daemon_are_nobody_elses_business_unless_it_says_so(daemon: Daemons) -> None:
     """Row 69: the umask; the pid file is for everybody to read all the same."""
     make = (
@@ -254,6 +265,7 @@ def test_files_of_a_daemon_are_nobody_elses_business_unless_it_says_so(daemon: D
     write(daemon.folder, IMPORTS + make)
     for options, mode in ((), 0o600), (("--umask", "022"), 0o644):
         assert daemon.start(*options).returncode == Exit.OK
+        until(lambda: (daemon.folder / "made").exists(), "it has made its file")
         assert stat.S_IMODE((daemon.folder / "made").stat().st_mode) == mode
         assert stat.S_IMODE(daemon.pidfile.stat().st_mode) == 0o644
         daemon.stop()

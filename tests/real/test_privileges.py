@@ -155,6 +155,30 @@ def test_a_rotation_that_is_not_permitted_is_said_and_logging_goes_on(daemon: Da
 # ---- a new root
 
 
+@pytest.mark.parametrize("inside", [True, False], ids=["inside", "outside"])
+def test_a_log_can_be_put_aside_in_a_new_root_if_it_is_in_there(daemon: Daemons, inside: bool) -> None:
+    """By its name there; one outside is written to all the same, and nothing of its name is made inside."""
+    jail = daemon.folder / "jail"
+    jail.mkdir()
+    logs = (jail if inside else daemon.folder) / "log"
+    logs.mkdir()
+    (jail / str(logs)[1:]).mkdir(parents=True)
+    daemon.log = logs / "app.log"
+    write(daemon.folder, ECHO)
+    assert daemon.start("--chroot", jail).returncode == Exit.OK
+    daemon.send(signal.SIGUSR1)
+    if inside:
+        until(lambda: len(os.listdir(logs)) == 2, "the log was put aside")
+    else:
+        daemon.says("it is outside of the root of this process")
+    daemon.send(signal.SIGHUP)
+    daemon.send(signal.SIGUSR2)
+    daemon.says("where its tasks are")
+    daemon.stop()
+    assert sorted(os.listdir(logs)) == (["app.log", "app.log.1"] if inside else ["app.log"])
+    assert os.listdir(jail / str(logs)[1:]) == []
+
+
 def test_it_serves_from_a_root_that_has_nothing_in_it(daemon: Daemons) -> None:
     """Row 65: not even /dev/null, without which twistd's parent hung (#3473); the pid file is outside."""
     jail = daemon.folder / "jail"

@@ -114,10 +114,9 @@ class _Reader:
             if spelling in (f"--{name}", f"-{letter}"):
                 raise self._mistake(f"{spelling} is an option of twistd", instead)
         inside = f" in {word}" if len(word) > 2 else ""
-        guess = similar(spelling, self._known) if len(spelling) > 2 else similar(f"-{word}", self._known)
-        raise self._mistake(
-            f"there is no option {spelling}{inside}", f"did you mean {guess}?" if guess else ""
-        )
+        guess = similar(spelling[2:], [known[2:] for known in self._known if known.startswith("--")])
+        hint = f"did you mean --{guess}?" if guess else ""
+        raise self._mistake(f"there is no option {spelling}{inside}", hint)
 
     def _mistake(self, message: str, hint: str = "") -> Mistake:
         hint = hint or f"`{self._command} --help` lists what there is"

@@ -17,6 +17,7 @@ from ..config.mistakes import Fault, Mistake
 from ..config.options import HELP, SETTINGS, Option
 from ..forms import similar
 from .arguments import Arguments
+from .launch import no_search_for_garbage
 
 if TYPE_CHECKING:
     from ..application import Application
@@ -99,7 +100,8 @@ class Asked:
         Raises:
             Mistake: there is none, or a parameter of it is wrong.
         """
-        from ..config.targets import load
+        with no_search_for_garbage():
+            from ..config.targets import load
 
         return load(self.words["TARGET"], self.parameters)
 

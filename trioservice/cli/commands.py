@@ -14,6 +14,7 @@ from ..config.options import FOR_LOADING, FOR_RUNNING, HELP, Option
 from ..forms import items, named_value, or_never, path, seconds
 from ..process.exits import Exit
 from .command import Asked, Command, Positional
+from .launch import no_search_for_garbage
 
 if TYPE_CHECKING:
     from ..config.plugins import Plugin
@@ -26,7 +27,8 @@ __all__ = ["COMMANDS", "all_commands", "command_of"]
 
 def _run(asked: Asked) -> int:
     settings = asked.settings()  # what is wrong there is told before the application's own code has run
-    from ..process.runner import run
+    with no_search_for_garbage():
+        from ..process.runner import run
 
     return run(asked.load, settings)
 
@@ -205,7 +207,7 @@ def command_of(name: str, plugin: Plugin) -> Command:
     return Command(
         name=name,
         help=plugin.help,
-        description=plugin.description or plugin.help,
+        description=plugin.description or f"{plugin.help[:1].upper()}{plugin.help[1:]}.",
         run=partial(_run_plugin, plugin),
         options=(*options, *(option for option in FOR_RUNNING if option.name not in ("python", "set"))),
     )
@@ -213,8 +215,9 @@ def command_of(name: str, plugin: Plugin) -> Command:
 
 def _run_plugin(plugin: Plugin, asked: Asked) -> int:
     settings = asked.settings()
-    from ..config.plugins import application_of
-    from ..process.runner import run
+    with no_search_for_garbage():
+        from ..config.plugins import application_of
+        from ..process.runner import run
 
     name = asked.command.name
     known = [option.name for option in plugin.options]

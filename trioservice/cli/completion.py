@@ -19,11 +19,10 @@ __all__ = ["script"]
 
 def script(shell: str, commands: Sequence[Command]) -> str:
     """The script for ``bash``, ``zsh`` or ``fish``."""
-    lines = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](commands)
-    return (
-        f"# Completion of trioservice for {shell}, made by `trioservice completion {shell}`.\n"
-        + "\n".join([*lines, ""])
-    )
+    lines = [*{"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](commands), ""]
+    # zsh looks for its mark in the first line.
+    lines.insert(1, f"# Completion of trioservice for {shell}, made by `trioservice completion {shell}`.")
+    return "\n".join(lines)
 
 
 def _spellings(option: Option) -> list[str]:
@@ -68,6 +67,7 @@ complete -F _trioservice trioservice"""
 
 
 def _bash(commands: Sequence[Command]) -> Iterator[str]:
+    yield "# shellcheck shell=bash"
     yield _BASH % _quoted(" ".join(command.name for command in commands))
     for command in commands:
         options = " ".join(spelling for option in command.options for spelling in _spellings(option))
@@ -100,7 +100,6 @@ def _bash_value(option: Option) -> str:
 _ZSH_VALUES = {"FILE": "_files", "FOLDER": "_files -/", "USER": "_users", "GROUP": "_groups"}
 
 _ZSH = """\
-#compdef trioservice
 _trioservice() {
     local context state line
     typeset -A opt_args
@@ -122,6 +121,7 @@ fi"""
 
 
 def _zsh(commands: Sequence[Command]) -> Iterator[str]:
+    yield "#compdef trioservice"
     yield _ZSH
     yield from (f"            {_quoted(_zsh_escaped(c.name) + ':' + c.help)}" for c in commands)
     yield "        )\n        _describe command commands ;;\n    argument)\n        case $words[1] in"
@@ -170,6 +170,7 @@ _FISH_VALUES = {
 
 
 def _fish(commands: Sequence[Command]) -> Iterator[str]:
+    yield "complete -c trioservice -e"  # what an older version may have said
     yield "complete -c trioservice -f"
     yield "complete -c trioservice -n __fish_use_subcommand -l help -s h -d 'show the commands'"
     yield "complete -c trioservice -n __fish_use_subcommand -l version -d 'show the version'"

@@ -24,8 +24,10 @@ def written(asked: Asked) -> str:
     lines = list(_lines(SETTINGS, asked.layers.look_up))
     if "TARGET" in asked.words:
         asked.load()
-        lines += ["", "[set]", *_lines(asked.parameters.declared.values(), asked.parameters.value)]
-    return "\n".join(lines) + "\n"
+        lines += [("", ""), ("[set]", "")]
+        lines += _lines(asked.parameters.declared.values(), asked.parameters.value)
+    margin = max(len(said) for said, source in lines if source)
+    return "".join(f"{said:<{margin}}  # {source}\n" if source else f"{said}\n" for said, source in lines)
 
 
 def toml_value(option: Option, value: Any) -> str:
@@ -42,9 +44,9 @@ def toml_value(option: Option, value: Any) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f") if text else ""
 
 
-def _lines(options: Iterable[Option], look_up: Callable[[Option], Sourced]) -> Iterator[str]:
+def _lines(options: Iterable[Option], look_up: Callable[[Option], Sourced]) -> Iterator[tuple[str, str]]:
+    """What a file would say of each option, and who says so; of one that is not set, a remark."""
     for option in options:
         value, source = look_up(option)
         as_toml = toml_value(option, value)
-        said = f"{option.name} = {as_toml}" if as_toml else f"# {option.name} is not set"
-        yield f"{said:<40}  # {source}" if as_toml else said
+        yield (f"{option.name} = {as_toml}", source) if as_toml else (f"# {option.name} is not set", "")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Style", "of_command", "overview", "sections", "spelled"]
 
 _WIDEST = 100
+_NARROW = 60
 _MARGIN = 26  # where explanations begin
 
 
@@ -51,7 +52,8 @@ class Style(NamedTuple):
         return textwrap.fill(text, self.width)
 
     def entries(self, entries: Iterable[tuple[str, str]], margin: int = _MARGIN) -> Iterator[str]:
-        """Names, and beside them what they mean."""
+        """Names, and beside them what they mean; or below, where there is no room."""
+        margin = margin if self.width >= _NARROW else 6
         for name, meaning in entries:
             lines = textwrap.wrap(meaning, max(self.width - margin, 20)) or [""]
             room = margin - len(f"  {name}")

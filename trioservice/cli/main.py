@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from ..config.mistakes import Fault, Mistake
 from ..config.options import FOR_RUNNING, HELP, VERSION, Option
@@ -47,28 +45,7 @@ def _obey(argv: list[str]) -> int:
     if asked.arguments.has(VERSION):
         return _version()
     asked.words  # noqa: B018 - what is wrong with them is told before anything is done
-    with _no_search_for_garbage():
-        import trio  # noqa: F401 - by far the most of what most commands import
     return int(asked.command.run(asked))
-
-
-@contextmanager
-def _no_search_for_garbage() -> Iterator[None]:
-    """Let the collector rest while we import, trio above all.
-
-    A module's objects stay, so to look for garbage among them, again and again as they become more,
-    finds none and takes some milliseconds of the launch.  Afterwards they count as old, as if they
-    had been looked through.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.unfreeze()
-        if enabled:
-            gc.enable()
 
 
 # ---- which command

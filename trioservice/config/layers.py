@@ -38,7 +38,7 @@ _PREFIX = "TRIOSERVICE_"
 class Given(NamedTuple):
     """What a command line says of one option, once."""
 
-    spelling: str  #: as it was typed: ``-l``
+    spelling: str  #: as typed, perhaps ``-l``
     text: str
 
 

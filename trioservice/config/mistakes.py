@@ -16,7 +16,7 @@ __all__ = ["Fault", "Mistake"]
 class Fault(enum.Enum):
     """What kind of mistake it is."""
 
-    MISSING = "missing"  #: the target: no such file, module or attribute
+    MISSING = "missing"  #: there is no such target, be it a file, a module or an attribute
     INVALID = "invalid"  #: the target is there, and is no application
     RAISED = "raised"  #: the target's own code raised
     USAGE = "usage"  #: the command line

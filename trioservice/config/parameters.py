@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, overload
 
+from ..forms import Form
 from .layers import Layers, Sourced
 from .mistakes import Fault, Mistake
 from .options import REQUIRED, Option, option
@@ -84,6 +85,10 @@ def parameter(name: str, default: Any = ..., *, type: type[T] | Callable[[str], 
 
 
 @overload
+def parameter(name: str, default: Any = ..., *, type: Form, help: str = "") -> Any: ...
+
+
+@overload
 def parameter(name: str, *, help: str = "") -> str: ...
 
 
@@ -93,8 +98,8 @@ def parameter(name: str, default: Any = REQUIRED, *, type: Any = None, help: str
     Args:
         name: what operators call it: ``port``, ``max-size``.
         default: its value if nobody sets it; without one, it has to be set.
-        type: bool, int, float, str, Path, an Enum, ``list[int]``, or a callable that reads a text and raises
-            ValueError if it cannot; by default that of the default.
+        type: bool, int, float, str, Path, an Enum, ``list[int]``, one of :mod:`trioservice.forms`, or a
+            callable that reads a text and raises ValueError if it cannot; by default that of the default.
         help: what it does, for ``trioservice run FILE --help``.
     """
     declared = option(name, default, type=type, help=help)

@@ -125,10 +125,8 @@ def _entries() -> dict[str, list[EntryPoint]]:
     from importlib.metadata import entry_points
 
     entries: dict[str, list[EntryPoint]] = {}
-    for entry in entry_points(group=ENTRY_POINTS):
-        # One package may stand in two folders of the path; that is one plugin all the same.
-        if entry.value not in (known.value for known in entries.get(entry.name, ())):
-            entries.setdefault(entry.name, []).append(entry)
+    for entry in entry_points(group=ENTRY_POINTS):  # of a package in two folders of the path, the first
+        entries.setdefault(entry.name, []).append(entry)
     return entries
 
 
@@ -143,7 +141,7 @@ def _load(name: str, entries: Sequence[EntryPoint], taken: Sequence[str]) -> Plu
         raise _broken(f"{_packages(entries)} both add a command {name!r}", "remove one of them")
     if name in taken:
         raise _broken(f"{name!r} is a command of trioservice itself", "its author has to rename it")
-    plugin: Plugin = calling_theirs(entries[0].load, f"loading the plugin {name!r} ({_packages(entries)})")
+    plugin: Plugin = calling_theirs(entries[0].load, f"importing {entries[0].value}")
     for complaint in _complaints(plugin, entries[0].value):
         raise _broken(complaint, f"it is for the author of {_packages(entries)} to mend")
     return plugin

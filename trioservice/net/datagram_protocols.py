@@ -39,6 +39,7 @@ from .datagram_sockets import (
     Destination,
     Ledger,
 )
+from .limits import buffer_limits
 
 __all__ = ["DatagramProtocol", "DatagramProtocolFactory", "DatagramTransport"]
 
@@ -47,9 +48,7 @@ __all__ = ["DatagramProtocol", "DatagramProtocolFactory", "DatagramTransport"]
 _BATCH = 64
 _READ = 16
 
-# Above so many bytes that wait to be sent the protocol is told, and above so many a datagram is lost.
-# Each costs some memory besides its bytes.
-_HIGH = 64 * 1024
+# Above so many bytes that wait to be sent a datagram is lost.  Each costs some memory besides its bytes.
 _MOST = 1024 * 1024
 _COST = 256
 
@@ -228,13 +227,7 @@ class DatagramTransport:
         Raises:
             ValueError: *low* is more than *high*, or less than nothing.
         """
-        if high is None:
-            high = _HIGH if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._high, self._low = high, low
+        self._low, self._high = buffer_limits(high, low)
 
     # ---- its life, which the service conducts
 
@@ -308,11 +301,7 @@ class DatagramTransport:
                     raise trouble
                 heard += 1
                 self._complain(self._sock.peername, trouble)
-            elif not batch:
-                break
-            elif at_once == _READ:
-                self._sock.in_vain = 0
-            elif not self._sock.looks_again():
+            elif not batch or not self._sock.looks_on(again=at_once == _READ):
                 break
             at_once = _READ
         return heard

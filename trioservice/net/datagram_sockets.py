@@ -272,14 +272,17 @@ class DatagramSocket:
         """The class of those whom this socket hears, which spares each of them a dictionary."""
         return type("InternetSender", (InternetSender,), {"socket": self, "__doc__": InternetSender.__doc__})
 
-    def looks_again(self) -> bool:
-        """Whether to look for a second datagram at once, after the first, instead of waiting for it.
+    def looks_on(self, *, again: bool) -> bool:
+        """Whether to look for more at once, after something has come, instead of waiting for it.
 
         A quick peer has answered by then, and to look is ten times cheaper than to be told.  A slow one
         has not, and looking in vain costs a twentieth of a datagram; so after a few times in a row it is
-        tried now and then only.  Whoever finds one resets :attr:`in_vain`.
+        tried now and then only.
+
+        Args:
+            again: what has come was found by looking on.
         """
-        self.in_vain += 1
+        self.in_vain = 0 if again else self.in_vain + 1
         return self.in_vain <= 4 or self.in_vain % 16 == 0
 
     def send(self, data: bytes | bytearray | memoryview, to: Destination) -> int:

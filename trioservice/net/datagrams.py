@@ -363,9 +363,7 @@ class DatagramService(Service):
             if not taken:
                 break
             left -= taken
-            if most == _READ:
-                ear.sock.in_vain = 0
-            elif not ear.sock.looks_again():
+            if not ear.sock.looks_on(again=most == _READ):
                 break
             most = _READ
         return True

@@ -1,17 +1,20 @@
-"""How much one peer may have, and how long one may be silent."""
+"""How much one peer may have, how much may wait for it, and how long one may be silent."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
 from .addresses import Address, UNIXPeer
-from .streams import Connection
 
-__all__ = ["IdleWatch", "PeerLimit"]
+if TYPE_CHECKING:
+    from .streams import Connection
+
+__all__ = ["IdleWatch", "PeerLimit", "buffer_limits"]
 
 
 class PeerLimit:
@@ -99,3 +102,21 @@ class _Watched:
         if progress != self.progress:
             self.progress, self.active_at = progress, now
         return now - self.active_at >= timeout
+
+
+_HIGH = 64 * 1024  # asyncio's default
+
+
+def buffer_limits(high: int | None = None, low: int | None = None) -> tuple[int, int]:
+    """How much may wait to be sent, the lower and the upper limit, by asyncio's rules for what is left out.
+
+    Raises:
+        ValueError: *low* is more than *high*, or less than nothing.
+    """
+    if high is None:
+        high = _HIGH if low is None else 4 * low
+    if low is None:
+        low = high // 4
+    if not high >= low >= 0:
+        raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+    return low, high

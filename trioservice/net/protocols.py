@@ -26,6 +26,7 @@ from typing import Any, Protocol, TypeAlias
 
 import trio
 
+from .limits import buffer_limits
 from .polls import DOUBTFUL, READABLE, Poll, open_poll
 from .streams import MOST, Connection, SocketStream
 
@@ -63,9 +64,7 @@ _BYTES = (bytes, bytearray, memoryview)
 # So often is one socket read in one turn, if what comes is short and there may be more.
 _READS = 8
 
-# asyncio's defaults.
-_HIGH = 64 * 1024
-_LIMITS = _HIGH // 4, _HIGH
+_LIMITS = buffer_limits()
 
 
 class Transport(ABC):
@@ -181,14 +180,8 @@ class Transport(ABC):
                 four times *low*.
             low: at so many, ``resume_writing``; a quarter of *high*.
         """
-        if high is None:
-            high = _HIGH if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be at least low ({low!r}), and low at least 0")
-        self._limits = low, high
-        if self._buffer is not None and len(self._buffer) > high:
+        self._limits = buffer_limits(high, low)
+        if self._buffer is not None and len(self._buffer) > self._limits[1]:
             self._fill()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ cannot be done is told, once, in the file that there is.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -33,18 +34,26 @@ class LogFile(logging.Handler):
     Args:
         path: the file; it means what it means now, wherever the process moves.
         rotate: when it is put aside: a size in bytes, ``daily``, or ``None`` for only when asked.
-        keep: how many of those put aside are kept; at least one.
+        keep: how many of those put aside are kept.
+        root: the folder that may become the root of all paths.
 
     Raises:
         CannotRun: it cannot be opened.
     """
 
-    def __init__(self, path: str, *, rotate: int | str | None = None, keep: int = 10) -> None:
+    def __init__(
+        self, path: str, *, rotate: int | str | None = None, keep: int = 10, root: str | None = None
+    ) -> None:
         super().__init__()
         self.path = os.path.abspath(path)
         self._is_due: Callable[[int], bool] = self._limit(rotate)
         self._keep = keep
-        self._failures = 0
+        self._root = None if root is None else os.path.realpath(root)
+        self._top = _identity(os.stat(os.sep))
+        self._is_refused = False
+        self._is_torn = False
+        self._lost = 0
+        self._why = ""
         try:
             self._file = _opened(self.path)
         except OSError as error:
@@ -65,25 +74,38 @@ class LogFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write *record*; before that, put the file aside if that is due."""
         try:
-            data = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
-        except Exception:  # noqa: BLE001 - a message that does not fit its arguments, or a repr that raises
-            data = _unformattable(record)
-        if self._is_due(len(data)):
+            data = self._encoded(record)
+        except Exception:  # noqa: BLE001 - as logging has it: whoever logs is not to blame for a formatter
+            self.handleError(record)
+            return
+        if self._is_due(len(data)) and not self._is_refused:
             self._rotate_by_itself()
         self._write(data)
+
+    def _encoded(self, record: logging.LogRecord) -> bytes:
+        return (self.format(record) + "\n").encode("utf-8", "backslashreplace")
 
     def _write(self, data: bytes) -> None:
         """Write all of it; on a full disk, count what is lost and say so when there is room again."""
         try:
-            if self._failures:
-                _write_all(
-                    self._file,
-                    b"%d records before this one are lost, as they could not be written\n" % self._failures,
-                )
-                self._failures = 0
-            _write_all(self._file, data)
-        except OSError:
-            self._failures += 1
+            if self._lost:
+                self._append(self._encoded(_told(f"{_records(self._lost)} lost here: {self._why}")))
+                self._lost = 0
+            self._append(data)
+        except OSError as error:
+            self._lost += 1
+            self._why = error.strerror or repr(error)
+
+    def _append(self, data: bytes) -> None:
+        if self._is_torn:
+            data = b"\n" + data
+        rest = data
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        finally:
+            if len(rest) < len(data):
+                self._is_torn = bool(rest)
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -112,47 +134,74 @@ class LogFile(logging.Handler):
     # ---- putting aside
 
     def reopen(self) -> None:
-        """Go on in the file that has the name now.
+        """Go on in the file that has the name now; if none has, in a fresh one of the same mode and owner.
 
         Raises:
             OSError: it cannot be opened; the old one is still written to.
         """
         with self.lock or contextlib.nullcontext():
-            self._replace(_opened(self.path))
+            fresh = self._opened_like_this(self._reachable)
+            old, self._file, self._start = self._file, fresh, 0
+            self._is_refused = self._is_torn = False
+            os.close(old)
 
     def rotate(self) -> None:
         """Put the file aside and go on in a fresh one of the same mode and owner.
 
+        An empty one is fresh enough, and one that somebody else has put aside is only left.
+
         Raises:
-            OSError: that is not possible; the old one is still written to.
+            OSError: that is not possible; the old one is still written to, under its old name.
         """
         with self.lock or contextlib.nullcontext():
-            was = os.fstat(self._file)
-            if not stat.S_ISREG(was.st_mode):
-                return
-            for number in range(self._keep - 1, 0, -1):
-                with contextlib.suppress(FileNotFoundError):
-                    os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
-            os.replace(self.path, f"{self.path}.1")
-            fresh = _opened(self.path)
-            with contextlib.suppress(OSError):  # to give it away takes a right that may be gone
-                os.fchmod(fresh, stat.S_IMODE(was.st_mode))
-                os.fchown(fresh, was.st_uid, was.st_gid)
-            self._replace(fresh)
+            path = self._reachable
+            if not self._has_the_name(path):
+                self.reopen()
+            elif self._size and stat.S_ISREG(os.fstat(self._file).st_mode):
+                _put_aside(path, self._keep)
+                try:
+                    self.reopen()
+                except OSError:
+                    with contextlib.suppress(OSError):
+                        os.replace(f"{path}.1", path)
+                    raise
 
-    def _replace(self, fresh: int) -> None:
-        old, self._file, self._start = self._file, fresh, 0
-        os.close(old)
+    @property
+    def _reachable(self) -> str:
+        """The name of the file in the present root of all paths."""
+        if _identity(os.stat(os.sep)) == self._top:
+            return self.path
+        path = os.path.realpath(self.path)
+        if self._root is None or os.path.commonpath([path, self._root]) != self._root:
+            # A descriptor of its folder would reach it, and let whoever breaks in out of the new root.
+            raise OSError(errno.ENOENT, "it is outside of the root of this process", self.path)
+        return os.sep + os.path.relpath(path, self._root)
+
+    def _has_the_name(self, path: str) -> bool:
+        try:
+            return _identity(os.stat(path)) == _identity(os.fstat(self._file))
+        except FileNotFoundError:
+            return False
+
+    def _opened_like_this(self, path: str) -> int:
+        if os.path.lexists(path):
+            return _opened(path)  # by somebody who knows what mode it shall have
+        fresh, was = _opened(path), os.fstat(self._file)
+        with contextlib.suppress(OSError):  # to give it away takes a right that may be gone
+            os.fchmod(fresh, stat.S_IMODE(was.st_mode))
+            os.fchown(fresh, was.st_uid, was.st_gid)
+        return fresh
 
     def _rotate_by_itself(self) -> None:
         try:
             self.rotate()
         except OSError as error:
-            self._is_due = lambda more: False  # or it would be tried, and told, with every record
+            self._is_refused = True  # or it would be tried, and told, with every record
             logger.warning(
                 "the log %s cannot be put aside, so it grows on: %s; its folder has to belong to whom it is",
                 self.path,
                 error.strerror,
+                extra={"service": None},  # it is nobody's in particular
             )
 
     def _limit(self, rotate: int | str | None) -> Callable[[int], bool]:
@@ -161,7 +210,7 @@ class LogFile(logging.Handler):
             return lambda more: False
         if isinstance(rotate, int):
             # A record that is larger than the limit must not leave an empty file behind.
-            return lambda more: self._size > 0 and self._size + more > rotate
+            return lambda more: 0 < (size := self._size) and size + more > rotate
         return _Midnight(lambda: self._file).has_passed
 
 
@@ -195,19 +244,31 @@ def _opened(path: str) -> int:
         return os.open(path, os.O_WRONLY | flags, _MODE)
 
 
-def _write_all(file: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(file, data) :]
+def _put_aside(path: str, keep: int) -> None:
+    """Make *path* ``path.1``, and those that were put aside before one older; no more than *keep* stay."""
+    for number in range(keep - 1, 0, -1):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{path}.{number}", f"{path}.{number + 1}")
+    if keep:
+        os.replace(path, f"{path}.1")
+    else:
+        os.remove(path)
+    number = keep + 1  # more were kept once
+    with contextlib.suppress(OSError):
+        while True:
+            os.remove(f"{path}.{number}")
+            number += 1
 
 
-def _unformattable(record: logging.LogRecord) -> bytes:
-    where = f"{record.pathname}:{record.lineno}"
-    what = f"{_repr(record.msg)} with the arguments {_repr(record.args)}"
-    return f"a record made at {where} cannot be written: {what}\n".encode("utf-8", "backslashreplace")
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
-def _repr(value: object) -> str:
-    try:
-        return f"{value!r:.200}"
-    except Exception as error:  # noqa: BLE001 - it is theirs, and may be what was wrong
-        return f"of {type(value).__name__}, whose repr raises {type(error).__name__}"
+def _records(number: int) -> str:
+    return "1 record is" if number == 1 else f"{number} records are"
+
+
+def _told(message: str) -> logging.LogRecord:
+    """A record of our own that no logger has made."""
+    facts = {"name": logger.name, "levelno": logging.ERROR, "levelname": "ERROR", "service": None}
+    return logging.makeLogRecord({**facts, "msg": message})

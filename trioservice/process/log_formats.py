@@ -10,11 +10,13 @@
 The service is the one in whose code the record was made (rule L20), so nobody has to write it into
 messages. A formatter must be asked while that code still runs; all handlers of
 :mod:`~trioservice.process.logs` do.
+
+None of them fails: a record whose arguments do not fit its message, or have no ``repr``, is the one that
+whoever looks for a mistake needs.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -36,9 +38,8 @@ __all__ = [
 
 def service_of(record: logging.LogRecord) -> str | None:
     """The path of the service to which *record* belongs, ``None`` if to none."""
-    told = getattr(record, "service", None)
-    if told is not None:
-        return str(told)
+    if hasattr(record, "service"):
+        return None if record.service is None else str(record.service)
     service = current_service()
     return service.path if service is not None else None
 
@@ -49,6 +50,25 @@ def _said(record: logging.LogRecord) -> tuple[str | None, str]:
     return path, message.removeprefix(f"{path}: ")
 
 
+def _legible(record: logging.LogRecord) -> logging.LogRecord:
+    """*record*, or one that says what can be said of it."""
+    try:
+        record.getMessage()
+    except Exception as error:  # noqa: BLE001 - whatever the arguments do when they are asked for their text
+        what = f"{_repr(record.msg)} with the arguments {_repr(record.args)}"
+        where = f"{record.pathname}:{record.lineno}"
+        said = f"a record made at {where} cannot be written: {what}: {type(error).__name__}"
+        return logging.makeLogRecord({**vars(record), "msg": said, "args": None})
+    return record
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - it is theirs, and may be what was wrong
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+
 class TextFormatter(logging.Formatter):
     """For people; *colour* makes the levels stand out."""
 
@@ -56,6 +76,10 @@ class TextFormatter(logging.Formatter):
         level = "%(coloured_level)s" if colour else "%(levelname)-7s"
         super().__init__(f"%(asctime)s {level} %(message)s" if head else "%(message)s")
         self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback below it."""
+        return super().format(_legible(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """One line, with the path before the message."""
@@ -111,8 +135,15 @@ class JSONFormatter(logging.Formatter):
     default_msec_format = "%s.%03dZ"
     converter = staticmethod(time.gmtime)  # or it would be called as a method
 
+    def __init__(self) -> None:
+        super().__init__()
+        import json  # which most processes do not need
+
+        self._encode = json.JSONEncoder(default=_repr, ensure_ascii=False, allow_nan=False).encode
+
     def format(self, record: logging.LogRecord) -> str:
         """The same facts as in a line of text, and the user's own beside them."""
+        record = _legible(record)
         path, message = _said(record)
         facts: dict[str, object] = {
             "time": self.formatTime(record),
@@ -128,23 +159,21 @@ class JSONFormatter(logging.Formatter):
         for name, value in vars(record).items():
             if name not in _EVERYBODYS:
                 facts[f"{name}_" if name in _OURS else name] = value
-        return _as_json(facts)
+        return self._as_json(facts)
 
+    def _as_json(self, facts: dict[str, object]) -> str:
+        try:
+            return self._encode(facts)
+        except (TypeError, ValueError, RecursionError):
+            # A key that is no text, a number that is none, a list that contains itself.
+            return self._encode({name: self._plain(value) for name, value in facts.items()})
 
-def _as_json(facts: dict[str, object]) -> str:
-    try:
-        return json.dumps(facts, default=repr, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        # Keys that are no text, a list that contains itself: better as their repr than not at all.
-        return json.dumps({name: _plain(value) for name, value in facts.items()}, ensure_ascii=False)
-
-
-def _plain(value: object) -> object:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)
-    return value
+    def _plain(self, value: object) -> object:
+        try:
+            self._encode(value)
+        except (TypeError, ValueError, RecursionError):
+            return _repr(value)
+        return value
 
 
 #: Each format by its name.
@@ -155,10 +184,10 @@ FORMATS: dict[str, Callable[[], logging.Formatter]] = {
 }
 
 
-def is_journal(stream: TextIO) -> bool:
+def is_journal(stream: TextIO | None) -> bool:
     """Whether *stream* ends in systemd's journal (systemd.exec(5), ``$JOURNAL_STREAM``)."""
     wanted = os.environ.get("JOURNAL_STREAM")
-    if not wanted:
+    if not wanted or stream is None:
         return False
     try:
         found = os.fstat(stream.fileno())
@@ -167,10 +196,8 @@ def is_journal(stream: TextIO) -> bool:
     return wanted == f"{found.st_dev}:{found.st_ino}"
 
 
-def wants_colour(stream: TextIO) -> bool:
+def wants_colour(stream: TextIO | None) -> bool:
     """Whether a person looks at *stream*, who has not forbidden colours (https://no-color.org)."""
-    try:
-        is_terminal = stream.isatty()
-    except ValueError:  # closed
+    if stream is None or stream.closed or not stream.isatty():
         return False
-    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -3,6 +3,11 @@
 ``shop/web`` means that service and all below it, ``sqlalchemy.engine`` that logger and all below
 it.  Of those that fit a record the longest name counts, and a service before a logger.  They can be
 changed at any time.
+
+Loggers decide before a record is made, and know nothing of services.  So where something may be louder
+than the rest, the root logger lets all that somebody wants pass, and a filter of its handlers decides.
+As long as nothing is named, loggers decide alone, at no cost.  A level that the application has given a
+logger of its own counts in any case.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from collections.abc import Iterable, Iterator
 
 from .log_formats import service_of
 
-__all__ = ["Levels", "set_level"]
+__all__ = ["Levels", "levels_of_the_root", "set_level"]
 
 
 class Levels(logging.Filter):
@@ -45,10 +50,11 @@ class Levels(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether *record* is loud enough."""
         if not self._named:
-            return record.levelno >= self._level
-        return record.levelno >= next(
-            (self._named[name] for name in _names(record) if name in self._named), self._level
-        )
+            return True  # or it would not have been made
+        least = next((self._named[name] for name in _names(record) if name in self._named), None)
+        if least is None:
+            return record.levelno >= self._level or _has_its_own(logging.getLogger(record.name))
+        return record.levelno >= least
 
 
 def _names(record: logging.LogRecord) -> Iterator[str]:
@@ -62,6 +68,25 @@ def _upwards(name: str, separator: str) -> Iterator[str]:
     while name:
         yield name
         name = name.rpartition(separator)[0]
+
+
+def _has_its_own(log: logging.Logger | None) -> bool:
+    """Whether *log*, or one above it but the root, was given a level; then it has decided."""
+    while log is not None and log.parent is not None:
+        if log.level:
+            return True
+        log = log.parent
+    return False
+
+
+def levels_of_the_root() -> Levels:
+    """Those that count; if the application has set up logging itself, from now on."""
+    root = logging.getLogger()
+    found = [each for handler in root.handlers for each in handler.filters if isinstance(each, Levels)]
+    levels = found[0] if found else Levels(root.level)
+    for handler in root.handlers:
+        handler.addFilter(levels)
+    return levels
 
 
 def set_level(name: str, level: int | str | None) -> None:
@@ -79,11 +104,8 @@ def set_level(name: str, level: int | str | None) -> None:
         set_level("shop/web", "DEBUG")
     """
     if isinstance(level, str):
-        levels = logging.getLevelNamesMapping()
-        if level.upper() not in levels:
-            raise ValueError(f"{level!r} is no level; there are {', '.join(levels)}")
-        level = levels[level.upper()]
-    for handler in logging.getLogger().handlers:
-        for found in handler.filters:
-            if isinstance(found, Levels):
-                found.set(name, level)
+        known = logging.getLevelNamesMapping()
+        if level.upper() not in known:
+            raise ValueError(f"{level!r} is no level; there are {', '.join(known)}")
+        level = known[level.upper()]
+    levels_of_the_root().set(name, level)

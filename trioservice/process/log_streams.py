@@ -3,6 +3,10 @@
 A daemon has no terminal, so what is printed, by Python, by a library in C, or by a program that it
 has started, would be lost.  Standard output and standard error become a pipe, a thread reads it,
 and each line is a record.
+
+Two rules keep the log from eating its own tail.  A stream to which some handler logs is left alone.  And what
+:mod:`logging` would complain of on standard error when a handler fails is not said at all
+(``logging.raiseExceptions``), since it would come back as records for that same handler.
 """
 
 from __future__ import annotations
@@ -13,14 +17,16 @@ import logging
 import os
 import sys
 import threading
+import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 __all__ = ["CapturedStreams", "Uncaught"]
 
+_LONGEST = 65536  # characters after which there may be a record without an end of line
 _PATIENCE = 1.0  # seconds at the end, for a program we started that still holds the pipe
 
 
@@ -40,7 +46,12 @@ class CapturedStreams(logging.Handler):
             # Before there is a pipe below it, as it asks a file where it stands.
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(line_buffering=True, errors="backslashreplace")
-        self._readers = [_reader(1, "stdout", logging.INFO), _reader(2, "stderr", logging.ERROR)]
+        self._readers = [
+            _reader(number, name, level)
+            for number, name, level in ((1, "stdout", logging.INFO), (2, "stderr", logging.ERROR))
+            if not writes_to(getattr(sys, name))
+        ]
+        logging.raiseExceptions = False
         logging.getLogger().addHandler(self)  # or nobody would keep it until then
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -55,8 +66,9 @@ class CapturedStreams(logging.Handler):
         null = os.open(os.devnull, os.O_WRONLY) if os.path.exists(os.devnull) else None
         for number in (1, 2):
             os.dup2(null, number) if null is not None else os.close(number)
+        end = time.monotonic() + _PATIENCE
         for reader in self._readers:
-            reader.join(_PATIENCE)
+            reader.join(max(0.0, end - time.monotonic()))
 
 
 def _reader(number: int, name: str, level: int) -> threading.Thread:
@@ -73,9 +85,32 @@ def _reader(number: int, name: str, level: int) -> threading.Thread:
 
 def _log_lines(ear: int, log: logging.Logger, level: int) -> None:
     with open(ear, encoding="utf-8", errors="backslashreplace") as lines:
-        for line in lines:
+        while line := lines.readline(_LONGEST):
             if line := line.rstrip("\r\n"):
                 log.log(level, "%s", line)
+
+
+def writes_to(stream: TextIO | None) -> bool:
+    """Whether some handler of some logger writes to *stream*, or to the descriptor that it has."""
+    loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
+    found = [
+        stream_of(handler) for log in loggers if isinstance(log, logging.Logger) for handler in log.handlers
+    ]
+    return stream is not None and any(_is_same(stream, other) for other in found)
+
+
+def stream_of(handler: logging.Handler) -> TextIO | None:
+    """Where *handler* writes to, if that is a stream."""
+    return getattr(handler, "stream", None)
+
+
+def _is_same(stream: TextIO, other: TextIO | None) -> bool:
+    if other is stream or other is None:
+        return other is stream
+    try:
+        return stream.fileno() == other.fileno()
+    except (AttributeError, OSError, ValueError):  # no real file, or a closed one
+        return False
 
 
 class Uncaught:

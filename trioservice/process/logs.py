@@ -5,28 +5,30 @@ library's.  So this room sets up the root logger, once, by the settings of the p
 
 * ``--logger`` sets up logging by a file or a function of the user's, and nothing else is done;
 * what the command line says otherwise comes next;
-* then what the application has set up itself, when its file was loaded: it stays;
+* then what the application has set up itself, when its file was loaded: it stays, but of a daemon not what
+  goes to the terminal, since there will be none;
 * and by default everything goes to standard error, or, of a daemon, to ``trioservice.log``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from .exits import CannotRun, Exit
+import trio
+
+from .. import __version__
 from .log_files import LogFile
 from .log_formats import FORMATS, JournalFormatter, TextFormatter, is_journal, wants_colour
-from .log_levels import Levels, set_level
-from .log_streams import CapturedStreams, Uncaught
+from .log_levels import levels_of_the_root, set_level
+from .log_streams import CapturedStreams, Uncaught, stream_of, writes_to
 from .settings import Settings
 
 __all__ = ["Logs", "open_logs", "set_level", "tell"]
@@ -41,15 +43,21 @@ class Logs:
 
     Args:
         handler: where we send it; ``None`` if the application sends it where it likes.
+        daemon: whether the process is about to fork.
     """
 
-    def __init__(self, handler: logging.Handler | None) -> None:
+    def __init__(self, handler: logging.Handler | None, *, daemon: bool = False) -> None:
         self._file = handler if isinstance(handler, LogFile) else None
-        self.is_standard_error = isinstance(handler, StreamLog) and handler.stream is sys.stderr
+        self._will_fork = daemon
+        # Of what lasts one wants to know where a life begins; at a terminal it is plain to see.
+        self._greeting = logging.DEBUG if handler is None or isinstance(handler, StreamLog) else logging.INFO
+        self.is_standard_error = writes_to(sys.stderr)
         self._hooks = ExitStack()
 
     def __enter__(self) -> Logs:
         self._hooks.enter_context(Uncaught())
+        if not self._will_fork:
+            self._greet()
         return self
 
     def __exit__(
@@ -73,15 +81,29 @@ class Logs:
     def give_to(self, uid: int, gid: int) -> None:
         """Let the file belong to whom the process is about to become."""
         if self._file is not None:
-            self._file.give_to(uid, gid)
+            with _complaining("the log cannot be given away, so it stays whose it is"):
+                self._file.give_to(uid, gid)
 
     def capture_streams(self) -> None:
-        """Have what is written to standard output and standard error logged, line by line, until the end."""
+        """Have what a daemon writes to standard output and error logged, line by line, until the end."""
         CapturedStreams()
+        self._greet()
 
     def tail(self) -> str:
         """The last lines of a log that is a file, since this process has opened it."""
         return self._file.tail() if self._file is not None else ""
+
+    def _greet(self) -> None:
+        """Say what runs here: the first question of whoever is sent a log."""
+        python = ".".join(map(str, sys.version_info[:3]))
+        logger.log(
+            self._greeting,
+            "trioservice %s, trio %s, Python %s, process %d",
+            __version__,
+            trio.__version__,
+            python,
+            os.getpid(),
+        )
 
 
 @contextmanager
@@ -99,23 +121,37 @@ def open_logs(settings: Settings) -> Logs:
         CannotRun: a file cannot be opened, there is no system log, or what ``--logger`` names does not work.
     """
     if settings.logger is not None:
-        _by_the_users_own(settings.logger)
-        return Logs(None)
+        from .log_config import configure
+
+        configure(settings.logger)
+        return Logs(None, daemon=settings.daemon)
     root = logging.getLogger()
-    if root.handlers and not _asks_for_something(settings):
-        return Logs(None)
-    handler = _handler(settings)
-    levels = Levels(logging.DEBUG if settings.debug else settings.log_level, settings.log_levels)
-    handler.addFilter(levels)
-    for other in root.handlers[:]:
-        root.removeHandler(other)
-    root.addHandler(handler)
-    levels.open_gate()
-    return Logs(handler)
+    handler = _handler(settings) if _is_ours_to_decide(settings) else None
+    if handler is not None:
+        for other in root.handlers[:]:
+            root.removeHandler(other)
+        root.addHandler(handler)
+    _set_levels(settings, ours=handler is not None)
+    return Logs(handler, daemon=settings.daemon)
 
 
-def _asks_for_something(settings: Settings) -> bool:
-    return settings.syslog or settings.logfile is not None or settings.log_format is not None
+def _is_ours_to_decide(settings: Settings) -> bool:
+    """Whether the command line says where the log goes, or nobody else does."""
+    theirs = logging.getLogger().handlers
+    if settings.daemon:
+        theirs = [handler for handler in theirs if stream_of(handler) not in (sys.stdout, sys.stderr)]
+    return not theirs or settings.syslog or settings.logfile is not None or settings.log_format is not None
+
+
+def _set_levels(settings: Settings, *, ours: bool) -> None:
+    """Those that were asked for; the application's own stay where nobody did."""
+    general = logging.DEBUG if settings.debug else settings.log_level
+    if ours or general != logging.INFO or settings.log_levels:
+        levels = levels_of_the_root()
+        if ours or general != logging.INFO:
+            levels.set("", general)
+        for name, level in settings.log_levels:
+            levels.set(name, level)
 
 
 def _handler(settings: Settings) -> logging.Handler:
@@ -126,7 +162,12 @@ def _handler(settings: Settings) -> logging.Handler:
     elif settings.logfile == "-":
         handler = StreamLog(sys.stdout)
     elif settings.logfile is not None or settings.daemon:
-        handler = LogFile(settings.logfile or _DAEMONS, rotate=settings.log_rotate, keep=settings.log_keep)
+        handler = LogFile(
+            settings.logfile or _DAEMONS,
+            rotate=settings.log_rotate,
+            keep=settings.log_keep,
+            root=settings.chroot,
+        )
     else:
         handler = StreamLog(sys.stderr)
     handler.setFormatter(_formatter(settings))
@@ -150,9 +191,9 @@ def _formatter(settings: Settings) -> logging.Formatter:
 class StreamLog(logging.StreamHandler[TextIO]):
     """Writes to a standard stream; what cannot be written, as it is closed, broken or full, is lost."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         super().__init__(stream)
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # or a character would cost the record
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -164,62 +205,6 @@ class StreamLog(logging.StreamHandler[TextIO]):
         """Of a broken stream there is nowhere to complain; any other error is told as logging does."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
-
-
-# ---- the user's own
-
-
-def _by_the_users_own(name: str) -> None:
-    """Set up logging by *name*: a file for :func:`logging.config.dictConfig`, or a function."""
-    if Path(name).suffix in (".toml", ".json"):
-        _by_a_file(Path(name))
-    else:
-        _by_a_function(name)
-
-
-def _by_a_file(path: Path) -> None:
-    import logging.config
-
-    try:
-        # Unless it says so, it is not meant to silence those who have a logger by now, us among them.
-        logging.config.dictConfig({"disable_existing_loggers": False, **_read(path)})
-    except OSError as error:
-        raise _cannot_set_up(path, f"{error.strerror}", Exit.NO_INPUT) from None
-    except (ValueError, TypeError, AttributeError, ImportError) as error:
-        why = f"{error}" if error.__cause__ is None else f"{error}: {error.__cause__}"
-        raise _cannot_set_up(path, why, Exit.CONFIG) from None
-
-
-def _read(path: Path) -> dict[str, object]:
-    if path.suffix == ".json":
-        import json
-
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    import tomllib
-
-    return tomllib.loads(path.read_text(encoding="utf-8"))
-
-
-def _by_a_function(name: str) -> None:
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise _cannot_set_up(
-            name, "that is neither a .toml or .json file nor package.module:function", Exit.USAGE
-        )
-    sys.path.insert(0, "")  # what stands in the present folder is importable, as for a target
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-        function()
-    except Exception as error:  # it is the user's code, and may raise what it likes
-        raise _cannot_set_up(name, f"{type(error).__name__}: {error}", Exit.USAGE) from error
-
-
-def _cannot_set_up(what: object, why: str, status: Exit) -> CannotRun:
-    return CannotRun(
-        f"cannot set up logging by {what}: {why}",
-        hint="--logger takes a .toml or .json file for logging.config.dictConfig, or package.module:function",
-        status=status,
-    )
 
 
 def tell(stream: TextIO | None, text: str) -> bool:

@@ -34,11 +34,9 @@ exec unshare --mount --pid --fork --uts --ipc --cgroup --mount-proc --kill-child
 mount --make-rprivate /
 umount -R /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mount --rbind "$1" /mnt
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p {PLACE} /run/systemd/system
-cp -r /mnt/. {PLACE}
-umount -l /mnt
+cp -r "$1"/* {PLACE}
 chmod -R a+rX {PLACE}
 SYSTEMD_UNIT_PATH={PLACE} container=test exec {_SYSTEMD} --system --unit=the-test.target \
     --log-target=console --show-status=no

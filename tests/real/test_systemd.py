@@ -253,7 +253,7 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Worl
 
 
 def test_under_a_real_systemd(world: tuple[World, int]) -> None:
-    """Started by its first client, ready when it says so, reloaded, killed by the watchdog, stopped in time."""
+    """Started by its first client, ready when it says so, reloaded, killed by the watchdog, stopped."""
     systemd, port = world
     with connect(port) as client:  # nobody serves yet, and nobody is refused
         until(lambda: systemd.shown("shop", "StatusText") == "starting shop/stock", "it is started")

@@ -141,6 +141,18 @@ def test_a_home_can_be_seen_only_if_the_program_is_there(word: str, home: str) -
     assert lines(unit(shop(), Launch(("/bin/trioservice", "run", word))), "ProtectHome") == [home]
 
 
+@pytest.mark.parametrize(
+    "launch",
+    [
+        Launch(LAUNCH.words, folder="/home/you"),
+        Launch(LAUNCH.words, reads=("/home/you/.pyenv/versions/3.13",)),
+    ],
+)
+def test_or_what_it_needs_is(launch: Launch) -> None:
+    """A virtual environment is a link to a Python that may be anywhere."""
+    assert lines(unit(shop(), launch), "ProtectHome") == ["read-only"]
+
+
 def test_a_user_is_systemds_to_become() -> None:
     text = unit(shop(), Launch(LAUNCH.words, user="www-data", group=33))
     assert lines(text, "User") == ["www-data"]

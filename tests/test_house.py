@@ -223,6 +223,23 @@ def _is_private(part: str) -> bool:
     return part.startswith("_") and not part.startswith("__")
 
 
+# What Windows lacks, so that the foreground works there by construction; macOS has all of these.
+POSIX = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+
+
+def test_what_only_posix_has_is_imported_where_it_is_used() -> None:
+    none_of(
+        [
+            f"{place(path)}:{node.lineno} imports {ast.unparse(node)}: Windows has no such module, "
+            "import it in the function that needs it"
+            for path in SOURCES
+            for node in parsed(path).body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            and {name.partition(".")[0] for _, name in imports_of(ast.Module([node], []))} & POSIX
+        ]
+    )
+
+
 def test_importing_trioservice_is_quiet() -> None:
     script = """if True:
         import logging, signal, sys, threading

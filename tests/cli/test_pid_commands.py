@@ -81,7 +81,7 @@ def test_whoever_waits_longer_is_told_so_once(
 
 
 def test_status_tells_who_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In words for people, and as a status for scripts."""
+    """Row 92: what went well on standard output; what did not, on standard error."""
     with held(path) as other:
         assert status(str(path)) is Exit.OK
         assert capsys.readouterr().out == f"running: process {other.pid} holds {path}\n"

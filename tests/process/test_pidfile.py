@@ -150,7 +150,7 @@ def test_who_waited_for_a_lock_on_a_removed_file_starts_over(
 
 
 def test_a_file_that_is_not_ours_any_more_is_left_alone(path: Path) -> None:
-    """Somebody has removed it, and another process has one of the same name."""
+    """Row 72: somebody has removed it, and another process has one of the same name."""
     pidfile = PidFile(str(path))
     pidfile.take()
     path.unlink()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import errno
 import os
+import pstats
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from trioservice import Application, Service, TaskService
 from trioservice.process import runner
 from trioservice.process.exits import Exit
 from trioservice.process.runner import Farewell, run
+from trioservice.process.settings import Settings
 
 
 async def fail(message: str = "no") -> None:
@@ -129,7 +132,7 @@ def test_what_cannot_be_is_a_line_and_a_hint(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_ok_and_remembered(number: signal.Signals) -> None:
-    """The status is that of an orderly end; which signal it was is up to the caller to act on."""
+    """Row 64: the status is that of an orderly end; which signal it was is up to the caller to act on."""
 
     async def send() -> None:
         os.kill(os.getpid(), number)
@@ -168,6 +171,47 @@ def test_an_interrupt_that_nobody_catches_ends_the_process_as_one(
     err = capsys.readouterr().err
     assert ("LookupError: while cleaning up" in err) is (when == "running")
     assert "KeyboardInterrupt" not in err
+
+
+@pytest.mark.parametrize(
+    ("option", "function"),
+    [
+        ({"daemon": True}, "fork"),
+        ({"uid": "x"}, "setuid"),
+        ({"gid": 1}, "setgid"),
+        ({"chroot": "/"}, "chroot"),
+    ],
+)
+def test_what_a_system_does_not_have_is_said_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: dict[str, Any], function: str
+) -> None:
+    """On Windows the foreground works, and a daemon is not there."""
+    monkeypatch.delattr(os, function)
+    assert run(lambda: pytest.fail("nothing is loaded"), Settings(**option)) is Exit.USAGE
+    err = capsys.readouterr().err
+    assert err.startswith(f"trioservice: --{next(iter(option))} asks for something that this system (")
+    assert err.count("\n") == 2
+
+
+# ---- a profile
+
+
+def test_a_profile_tells_where_the_time_went(tmp_path: Path) -> None:
+    """Row 83: for pstats; of the life of the tree, not of Python's start."""
+    path = tmp_path / "profile"
+    app = Application("app", TaskService(fail))
+    assert run(lambda: app, Settings(profile=str(path))) is Exit.FAILED  # a failure is no reason to lose it
+    functions = {name for _, _, name in pstats.Stats(str(path)).stats}  # type: ignore[attr-defined]
+    assert "fail" in functions
+
+
+def test_a_profile_that_cannot_be_written_is_told_and_nothing_else_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was the application that mattered."""
+    app = Application("app", TaskService(trio.sleep, 0))
+    assert run(lambda: app, Settings(profile=str(tmp_path / "no" / "profile"))) is Exit.OK
+    assert "the profile could not be written to" in caplog.text
 
 
 class Exits:

@@ -38,7 +38,7 @@ SLOW = (
 
 
 def test_the_terminal_comes_back_when_the_whole_tree_is_ready_and_not_before(daemon: Daemons) -> None:
-    """Rows 67 and 73: zero means ready."""
+    """Rows 67, 68, 73 and 89: zero means ready, and the pid file has the number of who is."""
     write(
         daemon.folder,
         STARTING

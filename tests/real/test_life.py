@@ -88,7 +88,7 @@ exit: logs moved umask daemon{user}
 
 @pytest.mark.parametrize("user", [[], ["--uid", "65534", "--gid", "65534"]], ids=["as we are", "as nobody"])
 def test_everything_happens_in_its_order(tmp_path: Path, user: list[str]) -> None:
-    """Load, logs, folder, umask, daemon, pid file, bind, drop, start, ready, run, stop, exit."""
+    """Row 62: load, logs, folder, umask, daemon, pid file, bind, drop, start, ready, run, stop, exit."""
     if user and os.geteuid() != 0:
         pytest.skip("only root can become another user")
     let_others_enter(tmp_path)

@@ -25,6 +25,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import importlib.util
 import logging
 import os
 import signal
@@ -54,6 +55,15 @@ __all__ = ["Farewell", "run"]
 
 logger = logging.getLogger("trioservice")
 
+# What the settings may ask for that only POSIX systems have.
+_NOT_EVERYWHERE: dict[str, Callable[[], object]] = {
+    "daemon": lambda: hasattr(os, "fork"),
+    "pidfile": lambda: importlib.util.find_spec("fcntl"),
+    "chroot": lambda: hasattr(os, "chroot"),
+    "uid": lambda: hasattr(os, "setuid"),
+    "gid": lambda: hasattr(os, "setgid"),
+    "euid": lambda: hasattr(os, "seteuid"),
+}
 _DAEMONS_UMASK = 0o077  # a daemon's files are nobody else's business, unless it says so
 
 
@@ -255,11 +265,18 @@ def _why_not_started(failure: ServicesFailed) -> Exit:
 
 
 def _validate(settings: Settings) -> None:
-    """Refuse what contradicts itself, before anything is done.
+    """Refuse what contradicts itself, or asks for more than this system has, before anything is done.
 
     Raises:
         CannotRun: it does.
     """
+    for option, exists in _NOT_EVERYWHERE.items():
+        if getattr(settings, option) not in (None, False) and not exists():
+            raise CannotRun(
+                f"--{option} asks for something that this system ({sys.platform}) does not have",
+                hint="leave it out; in the foreground everything else works",
+                status=Exit.USAGE,
+            )
     if settings.daemon and settings.logfile == "-":
         raise CannotRun(
             "a daemon cannot log to standard output, since it has none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import os
 import re
 import runpy
@@ -27,8 +28,10 @@ from trioservice.cli import main as command
 from trioservice.cli.commands import COMMANDS
 from trioservice.config.layers import variable
 from trioservice.config.options import SETTINGS, TWISTD
+from trioservice.config.targets import load
 from trioservice.lifecycle import MOVES
 from trioservice.process.exits import Exit
+from trioservice.process.unit import Launch, units
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -340,6 +343,36 @@ def test_the_plugin_of_the_howto_greets() -> None:
 
 
 @pytest.mark.real
+def test_the_container_of_the_howto_logs_json_and_ends_with_0(tmp_path: Path) -> None:
+    page = (DOCS / "howto" / "deploy-in-a-container.md").read_text(encoding="utf-8")
+    [entrypoint] = re.findall(r"^ENTRYPOINT (.*)$", page, re.MULTILINE)
+    listing = (ROOT / "examples" / "01_echo.tac").read_text(encoding="utf-8")
+    (tmp_path / "shop.tac").write_text(listing.replace("7001", "0"), encoding="utf-8")
+    words = [sys.executable, "-m", *json.loads(entrypoint)]
+
+    with subprocess.Popen(words, cwd=tmp_path, env=_ENVIRONMENT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline())]
+        while "running" not in lines[-1]["message"] or "/" in lines[-1]["message"]:
+            lines.append(json.loads(process.stdout.readline()))
+        process.terminate()
+        rest, _ = process.communicate(timeout=30)
+
+    assert all(json.loads(line)["level"] == "INFO" for line in rest.splitlines())
+    assert process.returncode == Exit.OK
+
+
+def test_the_units_of_the_howto_are_those_that_are_printed() -> None:
+    launch = Launch(("/opt/shouting/bin/trioservice", "run", "/opt/shouting/shouting.tac"))
+
+    made = units(load(str(ROOT / "examples" / "11_socket_activation.tac")), launch, {"web": "7011"})
+
+    assert sorted(made) == sorted(file.name for file in HOWTO.glob("shouting*"))
+    for name, text in made.items():
+        assert text == (HOWTO / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.real
 @pytest.mark.parametrize(("file", "tests"), [("test_outbox.py", 3), ("test_nightly.py", 1)])
 def test_the_tests_of_the_howto_pass(file: str, tests: int) -> None:
     status, output = run("-m", "pytest", "-q", HOWTO / file)
@@ -495,7 +528,7 @@ def test_the_table_of_the_room_net_has_its_files_from_the_ground_up() -> None:
         assert set(used) <= set(names[:index]), name
 
 
-@pytest.mark.parametrize("room", ["config", "cli"])
+@pytest.mark.parametrize("room", ["process", "config", "cli"])
 def test_the_tables_of_the_upper_rooms_have_their_files(room: str) -> None:
     architecture = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
     table = architecture.partition(f"## The room {room}")[2].partition("\n## ")[0]

@@ -131,10 +131,26 @@ def test_where_users_come_to_a_unix_socket_they_keep_their_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("word", "home"),
-    [("/home/you/shop.tac", "read-only"), ("/run/user/1000/shop.tac", "read-only"), ("/homes/shop.tac", "yes")],
+    [
+        ("/home/you/shop.tac", "read-only"),
+        ("/run/user/1000/shop.tac", "read-only"),
+        ("/homes/shop.tac", "yes"),
+    ],
 )
 def test_a_home_can_be_seen_only_if_the_program_is_there(word: str, home: str) -> None:
     assert lines(unit(shop(), Launch(("/bin/trioservice", "run", word))), "ProtectHome") == [home]
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        Launch(LAUNCH.words, folder="/home/you"),
+        Launch(LAUNCH.words, reads=("/home/you/.pyenv/versions/3.13",)),
+    ],
+)
+def test_or_what_it_needs_is(launch: Launch) -> None:
+    """A virtual environment is a link to a Python that may be anywhere."""
+    assert lines(unit(shop(), launch), "ProtectHome") == ["read-only"]
 
 
 def test_a_user_is_systemds_to_become() -> None:

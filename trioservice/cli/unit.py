@@ -47,6 +47,7 @@ def unit(asked: Asked, sockets: dict[str, str], folder: str | None) -> str:
         folder=None if _is_a_file(asked) else os.getcwd(),
         user=user,
         group=application.gid if settings.uid is None and settings.gid is None else settings.gid,
+        reads=(sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(__file__))),
         writes=tuple(_files(settings)),
         stuck_timeout=settings.stuck_timeout,
     )

@@ -83,6 +83,7 @@ class Launch:
         folder: where, if that matters.
         user: as whom; ``None`` for a user of its own that exists while it runs.
         group: likewise.
+        reads: what it has to see, besides the words: its Python, which may be elsewhere.
         writes: the files that it makes, besides what its services make.
         stuck_timeout: as in :class:`~trioservice.process.settings.Settings`.
     """
@@ -91,6 +92,7 @@ class Launch:
     folder: str | None = None
     user: int | str | None = None
     group: int | str | None = None
+    reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     stuck_timeout: float | None = None
 
@@ -183,8 +185,12 @@ class _Service:
             who = {"User": self._launch.user, "Group": self._launch.group}
             yield from (f"{key}={value}" for key, value in who.items() if value is not None)
         yield from _directories([*self._launch.writes, *self._paths])
-        home = "read-only" if any(_is_in_a_home(word) for word in self._places()) else "yes"
-        yield f"ProtectHome={home}"
+        places = (*self._launch.words, *self._launch.reads, self._launch.folder or "")
+        if any(map(_is_in_a_home, places)):
+            yield "# What it runs is in a home, and has to be readable for whom it is."
+            yield "ProtectHome=read-only"
+        else:
+            yield "ProtectHome=yes"
 
     def _rights(self) -> Iterator[str]:
         right = "CAP_NET_BIND_SERVICE" if self._ports else ""
@@ -200,10 +206,6 @@ class _Service:
         yield "WantedBy=multi-user.target"
         if self._sockets:
             yield f"Also={' '.join(self._sockets)}"
-
-    def _places(self) -> Iterator[str]:
-        yield from self._launch.words
-        yield from filter(None, [self._launch.folder])
 
 
 def _unix_paths(application: Application) -> Iterator[str]:

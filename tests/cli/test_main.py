@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from imported import forgotten_afterwards
+from process.support import as_in_a_fresh_process
 
 from trioservice import __version__
 from trioservice.cli import main
@@ -25,7 +26,7 @@ APP = "import trio\nfrom trioservice import *\n"
 def _import_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    with forgotten_afterwards(tmp_path):
+    with forgotten_afterwards(tmp_path), as_in_a_fresh_process():
         yield
 
 

@@ -199,19 +199,31 @@ async def test_what_a_service_says_of_itself_is_no_second_message(
         assert "STATUS=waiting for shop/till: a call READY=1" in ear.heard()[-1]
 
 
+def crowded(ear: Ear) -> list[NotifySocket]:
+    """So many that nobody else finds room in the queue."""
+    crowd: list[NotifySocket] = []
+    while True:
+        mouth = NotifySocket(str(ear.path))
+        crowd.append(mouth)
+        mouth.send("STATUS=me too")
+        if mouth.is_behind:
+            return crowd
+        while not mouth.is_behind:  # each may fill its own buffer before it fills the queue
+            mouth.send("STATUS=me too")
+
+
 async def test_what_systemd_did_not_take_is_said_when_it_does(
     ear: Ear, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Its queue is short, and at boot everybody talks."""
-    crowd = NotifySocket(str(ear.path))
-    while not crowd.is_behind:
-        crowd.send("STATUS=me too")
+    crowd = crowded(ear)
     async with told(ear, Application("shop", TaskService(trio.sleep_forever))):
         await trio.sleep(0.5)
         assert set(ear.heard()) == {"STATUS=me too"}
         await trio.sleep(1)
         assert ear.states() == ["READY=1"]
-    crowd.close()
+    for mouth in crowd:
+        mouth.close()
 
 
 # ---- time

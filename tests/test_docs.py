@@ -528,7 +528,7 @@ def test_the_table_of_the_room_net_has_its_files_from_the_ground_up() -> None:
         assert set(used) <= set(names[:index]), name
 
 
-@pytest.mark.parametrize("room", ["config", "cli"])
+@pytest.mark.parametrize("room", ["process", "config", "cli"])
 def test_the_tables_of_the_upper_rooms_have_their_files(room: str) -> None:
     architecture = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
     table = architecture.partition(f"## The room {room}")[2].partition("\n## ")[0]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from imported import forgotten_afterwards
 
 from trioservice import __version__
 from trioservice.cli import main
@@ -24,10 +25,8 @@ APP = "import trio\nfrom trioservice import *\n"
 def _import_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    before = dict(sys.modules)
-    yield
-    for name in sys.modules.keys() - before.keys():
-        del sys.modules[name]
+    with forgotten_afterwards(tmp_path):
+        yield
 
 
 @pytest.fixture
@@ -227,7 +226,7 @@ def test_a_port_in_use_is_status_69_with_path_and_hint(cli: Cli) -> None:
             APP + f"application = Application('app', TCPServer({port}, print, host='127.0.0.1', name='srv'))"
         )
         status, _, err = cli("run", "app.tac")
-    assert status == Exit.START_FAILED == 69
+    assert status == Exit.START_FAILED == 69, err
     assert re.search(
         rf"^app/srv: cannot listen on 127.0.0.1:{port}: Address already in use; .*", err, re.MULTILINE
     )
@@ -428,3 +427,12 @@ def test_a_slip_in_a_plugin_s_name_is_seen(cli: Cli) -> None:
 def test_plugins_are_completed_as_well(cli: Cli) -> None:
     """The script knows those that are installed when it is made."""
     assert "-l port " in cli("completion", "fish")[1]
+
+
+@pytest.mark.parametrize("logger", ["nothing_like_it:setup", "os:nothing_like_it", "os"])
+def test_a_logger_that_is_none_is_status_64(cli: Cli, logger: str) -> None:
+    """Conformance row 58."""
+    Path("app.tac").write_text(APP + "application = Application('app', TaskService(trio.sleep, 0))")
+    status, _, err = cli("run", "--logger", logger, "app.tac")
+    assert status == Exit.USAGE
+    assert is_one_line_and_a_hint(err)

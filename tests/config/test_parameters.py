@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from imported import forgotten_afterwards
 
 from trioservice import parameter
 from trioservice.config.layers import Given, Layers
@@ -25,10 +26,8 @@ def asked(*texts: str, **options: Any) -> Parameters:
 def _fresh_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    before = dict(sys.modules)
-    yield
-    for name in sys.modules.keys() - before.keys():
-        del sys.modules[name]
+    with forgotten_afterwards(tmp_path):
+        yield
 
 
 def test_alone_a_parameter_is_its_default() -> None:

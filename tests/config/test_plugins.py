@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from imported import forgotten_afterwards
 
 from trioservice import Application
 from trioservice.config.mistakes import Fault, Mistake
@@ -30,10 +31,8 @@ web = Plugin(make_service, help="serve a folder", options=(option("port", 80), o
 @pytest.fixture(autouse=True)
 def _fresh_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    before = dict(sys.modules)
-    yield
-    for name in sys.modules.keys() - before.keys():
-        del sys.modules[name]
+    with forgotten_afterwards(tmp_path):
+        yield
 
 
 def install(folder: Path, package: str, code: str, **entries: str) -> None:

@@ -275,6 +275,17 @@ def test_a_service_can_be_made_louder_for_the_applications_own_handlers() -> Non
 
 
 @as_in_a_fresh_process()
+def test_what_is_the_applications_is_as_it_was_afterwards() -> None:
+    """A program that runs a tree among other things has its own log back."""
+    ear = Ear()
+    with open_logs(Settings(debug=True, log_levels=(("shop/web", logging.ERROR),))):
+        assert ear.filters
+        assert logging.getLogger().level == logging.DEBUG
+    assert not ear.filters
+    assert logging.getLogger().level == logging.WARNING
+
+
+@as_in_a_fresh_process()
 def test_the_applications_own_log_at_the_terminal_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     """Or what goes wrong would be told there twice."""
     logging.basicConfig()

@@ -199,31 +199,30 @@ async def test_what_a_service_says_of_itself_is_no_second_message(
         assert "STATUS=waiting for shop/till: a call READY=1" in ear.heard()[-1]
 
 
-def crowded(ear: Ear) -> list[NotifySocket]:
-    """So many that nobody else finds room in the queue."""
+def fill_the_queue_of(ear: Ear) -> list[NotifySocket]:
+    """Until somebody new cannot send at all; of one alone it may be its own buffer that is full."""
     crowd: list[NotifySocket] = []
     while True:
-        mouth = NotifySocket(str(ear.path))
-        crowd.append(mouth)
-        mouth.send("STATUS=me too")
-        if mouth.is_behind:
+        crowd.append(NotifySocket(str(ear.path)))
+        crowd[-1].send("STATUS=me too")
+        if crowd[-1].is_behind:
             return crowd
-        while not mouth.is_behind:  # each may fill its own buffer before it fills the queue
-            mouth.send("STATUS=me too")
+        while not crowd[-1].is_behind:
+            crowd[-1].send("STATUS=me too")
 
 
 async def test_what_systemd_did_not_take_is_said_when_it_does(
     ear: Ear, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Its queue is short, and at boot everybody talks."""
-    crowd = crowded(ear)
+    crowd = fill_the_queue_of(ear)
     async with told(ear, Application("shop", TaskService(trio.sleep_forever))):
         await trio.sleep(0.5)
         assert set(ear.heard()) == {"STATUS=me too"}
         await trio.sleep(1)
         assert ear.states() == ["READY=1"]
-    for mouth in crowd:
-        mouth.close()
+    for one in crowd:
+        one.close()
 
 
 # ---- time

@@ -63,11 +63,11 @@ def _commands(commands: Sequence[Command]) -> Iterator[str]:
         yield f".SH TRIOSERVICE {command.name.upper()}"
         yield from _prose(command.description)
         yield from _entries((one.name, one.help) for one in command.positionals)
-        if command.options in told:
+        known = [options for options in told if set(options) <= set(command.options) and len(options) > 1]
+        for options in known[:1]:
             yield ".PP"
-            yield from _prose(f"The options are those of `trioservice {told[command.options]}`.")
-        else:
-            yield from _options(command.options)
+            yield from _prose(f"It takes the options of `trioservice {told[options]}`.")
+        yield from _options([one for one in command.options if not known or one not in known[0]])
         told.setdefault(command.options, command.name)
 
 

@@ -19,7 +19,7 @@ somebody else must not keep one's own from running.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +142,7 @@ def _load(name: str, entries: Sequence[EntryPoint], taken: Sequence[str]) -> Plu
     if name in taken:
         raise _broken(f"{name!r} is a command of trioservice itself", "its author has to rename it")
     plugin: Plugin = calling_theirs(entries[0].load, f"importing {entries[0].value}")
-    for complaint in _complaints(plugin, entries[0].value):
+    if complaint := _complaint(plugin, entries[0].value):
         raise _broken(complaint, f"it is for the author of {_packages(entries)} to mend")
     return plugin
 
@@ -151,13 +151,14 @@ def _broken(message: str, hint: str) -> Mistake:
     return Mistake(message, hint=hint, fault=Fault.INVALID)
 
 
-def _complaints(plugin: Any, where: str) -> Iterator[str]:
+def _complaint(plugin: Any, where: str) -> str:
+    """What is wrong with what an entry point leads to, if anything is."""
     if not isinstance(plugin, Plugin):
-        yield f"{where} is no Plugin but {type(plugin).__name__}"
-        return
+        return f"{where} is no Plugin but {type(plugin).__name__}"
     ours = {name for option in FOR_RUNNING for name in (option.name, option.short, *option.aliases)} - {""}
     for option in plugin.options:
         if not isinstance(option, Option):
-            yield f"{option!r:.60} among its options is none; option() makes one"
-        elif clash := {option.name, option.short} & ours:
-            yield f"its option {min(clash)!r} is one of trioservice itself"
+            return f"{option!r:.60} among its options is none; option() makes one"
+        if clash := {option.name, option.short} & ours:
+            return f"its option {min(clash)!r} is one of trioservice itself"
+    return ""

@@ -210,7 +210,7 @@ class LogFile(logging.Handler):
             return lambda more: False
         if isinstance(rotate, int):
             # A record that is larger than the limit must not leave an empty file behind.
-            return lambda more: 0 < (size := self._size) and size + more > rotate
+            return lambda more: (size := self._size) > 0 and size + more > rotate
         return _Midnight(lambda: self._file).has_passed
 
 

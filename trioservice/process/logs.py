@@ -17,7 +17,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TextIO
@@ -27,7 +27,7 @@ import trio
 from .. import __version__
 from .log_files import LogFile
 from .log_formats import FORMATS, JournalFormatter, TextFormatter, is_journal, wants_colour
-from .log_levels import levels_of_the_root, set_level
+from .log_levels import Levels, levels_of_the_root, set_level
 from .log_streams import CapturedStreams, Uncaught, stream_of, writes_to
 from .settings import Settings
 
@@ -44,15 +44,23 @@ class Logs:
     Args:
         handler: where we send it; ``None`` if the application sends it where it likes.
         daemon: whether the process is about to fork.
+        undo: called at the end of the context.
     """
 
-    def __init__(self, handler: logging.Handler | None, *, daemon: bool = False) -> None:
+    def __init__(
+        self,
+        handler: logging.Handler | None,
+        *,
+        daemon: bool = False,
+        undo: Callable[[], object] = lambda: None,
+    ) -> None:
         self._file = handler if isinstance(handler, LogFile) else None
         self._will_fork = daemon
         # Of what lasts one wants to know where a life begins; at a terminal it is plain to see.
         self._greeting = logging.DEBUG if handler is None or isinstance(handler, StreamLog) else logging.INFO
         self.is_standard_error = writes_to(sys.stderr)
         self._hooks = ExitStack()
+        self._hooks.callback(undo)
 
     def __enter__(self) -> Logs:
         self._hooks.enter_context(Uncaught())
@@ -126,13 +134,14 @@ def open_logs(settings: Settings) -> Logs:
         configure(settings.logger)
         return Logs(None, daemon=settings.daemon)
     root = logging.getLogger()
-    handler = _handler(settings) if _is_ours_to_decide(settings) else None
-    if handler is not None:
+    if _is_ours_to_decide(settings):
+        handler = _handler(settings)
         for other in root.handlers[:]:
             root.removeHandler(other)
         root.addHandler(handler)
-    _set_levels(settings, ours=handler is not None)
-    return Logs(handler, daemon=settings.daemon)
+        _set_levels(settings, general=True)
+        return Logs(handler, daemon=settings.daemon)
+    return Logs(None, daemon=settings.daemon, undo=_lend_levels(settings))
 
 
 def _is_ours_to_decide(settings: Settings) -> bool:
@@ -143,15 +152,30 @@ def _is_ours_to_decide(settings: Settings) -> bool:
     return not theirs or settings.syslog or settings.logfile is not None or settings.log_format is not None
 
 
-def _set_levels(settings: Settings, *, ours: bool) -> None:
-    """Those that were asked for; the application's own stay where nobody did."""
-    general = logging.DEBUG if settings.debug else settings.log_level
-    if ours or general != logging.INFO or settings.log_levels:
-        levels = levels_of_the_root()
-        if ours or general != logging.INFO:
-            levels.set("", general)
-        for name, level in settings.log_levels:
-            levels.set(name, level)
+def _lend_levels(settings: Settings) -> Callable[[], object]:
+    """Have the levels that were asked for count for the application's own handlers; what takes it back."""
+    general = settings.debug or settings.log_level != logging.INFO
+    if not general and not settings.log_levels:
+        return lambda: None
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = _set_levels(settings, general=general)
+
+    def undo() -> None:
+        for handler in handlers:
+            handler.removeFilter(levels)
+        root.setLevel(level)
+
+    return undo
+
+
+def _set_levels(settings: Settings, *, general: bool) -> Levels:
+    levels = levels_of_the_root()
+    if general:
+        levels.set("", logging.DEBUG if settings.debug else settings.log_level)
+    for name, level in settings.log_levels:
+        levels.set(name, level)
+    return levels
 
 
 def _handler(settings: Settings) -> logging.Handler:

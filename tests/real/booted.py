@@ -1,8 +1,9 @@
 """A real systemd, as process 1 of a small world of its own.
 
 The world is a set of namespaces: processes, mounts, and a cgroup of its own that systemd takes for the root.
-No unit of the machine's is in it, only those that a test brings; so nothing is started, mounted or set but
-them.  Where it cannot be had (it takes root, and a kernel that lets us), the test is skipped with the reason.
+No unit of the machine's is in it, only those that a test brings, and ``/proc/sys`` can be read only: nothing
+is started, mounted or set but what is there already.  Where it cannot be had (it takes root, and a kernel
+that lets us), the test is skipped with the reason.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ set -e
 echo $$ > "$1/cgroup.procs"
 exec unshare --mount --pid --fork --uts --ipc --cgroup --mount-proc --kill-child sh -ec '
 mount --make-rprivate /
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
 umount -R /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -53,7 +56,8 @@ class World:
     def do(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a program in there."""
         enter = ["nsenter", f"--target={self._pid}", "--mount", "--pid", "--uts", "--ipc", "--cgroup"]
-        return subprocess.run([*enter, *command], capture_output=True, text=True, timeout=3 * LIMIT)
+        limit = ["timeout", "--signal=KILL", f"{LIMIT:g}"]  # in there: who enters cannot be killed from here
+        return subprocess.run([*enter, *limit, *command], capture_output=True, text=True, check=False)
 
     def systemctl(self, *words: str) -> str:
         """What systemctl prints; it has to succeed."""

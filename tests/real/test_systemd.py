@@ -244,7 +244,7 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Worl
     drop_in = folder / "shop.service.d"
     drop_in.mkdir()
     (drop_in / "test.conf").write_text(
-        f"[Service]\nStandardError=append:{PLACE}/log\nWatchdogSec=1\nTimeoutStopSec=1\nRestartSec=100ms\n"
+        f"[Service]\nStandardError=append:{PLACE}/log\nWatchdogSec=2\nTimeoutStopSec=1\nRestartSec=100ms\n"
         + whom_to_be()
     )
     with booted(folder) as world:

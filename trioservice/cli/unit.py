@@ -87,7 +87,7 @@ def _target(asked: Asked) -> str:
 
 
 def _files(settings: Settings) -> Iterator[str]:
-    for file in (settings.logfile, settings.pidfile):
+    for file in (settings.logfile, settings.pidfile, settings.profile):
         if file is not None and file != "-":
             yield os.path.abspath(file)
 

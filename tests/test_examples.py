@@ -6,6 +6,7 @@ import fcntl
 import os
 import pwd
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -23,7 +24,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @contextmanager
-def serving(example: str, port: int, cwd: Path | None = None) -> Iterator[Process]:
+def serving(example: str, port: int, *options: str, cwd: Path | None = None) -> Iterator[Process]:
     """The example, running; its port is its own, so one test at a time, and none if it is taken."""
     with open(Path(tempfile.gettempdir(), "trioservice-examples.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -33,7 +34,7 @@ def serving(example: str, port: int, cwd: Path | None = None) -> Iterator[Proces
                 attempt.bind(("127.0.0.1", port))
             except OSError as error:
                 pytest.skip(f"{example} wants port {port}, but somebody else has it: {error}")
-        with running(trioservice("run", EXAMPLES / example), cwd=cwd) as app:
+        with running(trioservice("run", EXAMPLES / example, *options), cwd=cwd) as app:
             yield app
 
 
@@ -244,6 +245,24 @@ def udp_protocol(name: str) -> None:
         assert "Traceback" not in app.err
 
 
+def deployed(name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        menu = Path(folder, "menu")
+        menu.write_text("soup\n")
+        with serving(name, 7016, "--set", f"menu={menu}") as app:
+            app.says(r"menu/counter: listening on 127\.0\.0\.1:7016")
+            assert ask(7016, b"") == b"soup\n"
+            menu.write_text("stew\n")
+            app.send(signal.SIGHUP)
+            app.says(r"menu: reloaded")
+            assert ask(7016, b"") == b"stew\n"
+            menu.unlink()
+            app.send(signal.SIGHUP)
+            app.says(r"FileNotFoundError")
+            assert ask(7016, b"") == b"stew\n"
+            assert app.stops() == -15
+
+
 #: What each example has to do; a file without an entry fails the test.
 DOES: dict[str, Callable[[str], None]] = {
     "01_echo.tac": echo,
@@ -261,6 +280,7 @@ DOES: dict[str, Callable[[str], None]] = {
     "13_unix_and_ssl_clients.tac": unix_and_ssl_clients,
     "14_protocol.tac": protocol,
     "15_udp_protocol.tac": udp_protocol,
+    "16_deployed.tac": deployed,
 }
 
 

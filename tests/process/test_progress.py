@@ -92,3 +92,18 @@ async def test_before_and_after_the_children_it_is_the_branch_itself(
     await trio.sleep(1)
     assert said(app) == "starting shop"
     nursery.cancel_scope.cancel()
+
+
+async def test_of_several_that_stop_it_is_the_one_whose_turn_it_is(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The first was stopped by itself, and nobody waits for it until the last has gone."""
+    first, last = Slow(name="first", drain_timeout=60), Slow(name="last", drain_timeout=5)
+    app = Application("shop", first, last)
+    await nursery.start(app.main)
+    nursery.start_soon(first.stop)
+    await trio.sleep(1)
+    nursery.start_soon(app.stop)
+    await trio.sleep(1)
+    assert said(app).startswith("waiting for shop/last: ")
+    nursery.cancel_scope.cancel()

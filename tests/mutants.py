@@ -102,8 +102,8 @@ MUTANTS = [
         "a failing child does not stop its siblings",
         "L14",
         "run.py",
-        "        self.doom()\n        self.ask_stop(reason=",
-        "        self.doom()\n        _ = dict(reason=",
+        "            self.doom()\n            self.ask_stop(reason=",
+        "            self.doom()\n            _ = dict(reason=",
     ),
     Mutant(
         "a keyboard interrupt is lost in the conductor",

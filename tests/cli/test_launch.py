@@ -44,6 +44,16 @@ def test_run_imports_neither_help_nor_plugins_nor_what_tells_mistakes(tmp_path: 
     )
 
 
+@pytest.mark.parametrize(
+    "argv", [("--help",), ("run", "--help"), ("man",), ("completion", "bash")], ids=" ".join
+)
+def test_what_a_person_asks_is_answered_without_trio(tmp_path: Path, argv: tuple[str, ...]) -> None:
+    """It would be most of the time that they wait."""
+    imported = imported_by(*argv, cwd=tmp_path)
+    assert "trioservice.cli.main" in imported
+    assert "trio" not in imported
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_the_garbage_collector_is_left_as_it_was(before: bool) -> None:
     """Also if an import fails."""

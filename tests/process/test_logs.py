@@ -18,7 +18,7 @@ import trio
 from trioservice import Application, Service, TaskService
 from trioservice.process.log_files import LogFile
 from trioservice.process.log_formats import JournalFormatter, JSONFormatter, TextFormatter
-from trioservice.process.logs import StreamLog, open_logs, set_level, tell
+from trioservice.process.logs import StreamLog, open_logs, set_level
 from trioservice.process.settings import Settings
 
 from .support import as_in_a_fresh_process
@@ -399,12 +399,3 @@ def test_a_character_that_the_stream_lacks_costs_no_record() -> None:
     ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     StreamLog(ascii_only).handle(logging.makeLogRecord({"msg": "żółw"}))
     assert ascii_only.buffer.getvalue() == b"\\u017c\\xf3\\u0142w\n"  # type: ignore[attr-defined]
-
-
-def test_to_tell_somebody_is_no_reason_for_a_traceback() -> None:
-    """Closed, broken, or of an encoding that lacks the character."""
-    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    assert not tell(None, "lost")
-    assert not tell(Broken(), "lost")
-    assert tell(ascii_only, "└─ stock\n")
-    assert ascii_only.buffer.getvalue() == b"?? stock\n"  # type: ignore[attr-defined]

@@ -83,7 +83,7 @@ def _man(asked: Asked) -> int:
 
 
 def _print(text: str) -> int:
-    from ..process.logs import tell
+    from ..process.terminal import tell
 
     return Exit.OK if tell(sys.stdout, text) else Exit.OUTPUT_FAILED
 
@@ -229,7 +229,7 @@ def _run_plugin(plugin: Plugin, asked: Asked) -> int:
 def all_commands() -> list[Command]:
     """Ours and those of plugins; of those that are broken, a line is told."""
     from ..config.plugins import installed
-    from ..process.logs import tell
+    from ..process.terminal import tell
 
     plugins, broken = installed([command.name for command in COMMANDS])
     for one in broken:

@@ -121,12 +121,12 @@ def _version() -> int:
 
 
 def _print(text: str) -> int:
-    from ..process.logs import tell
+    from ..process.terminal import tell
 
     return Exit.OK if tell(sys.stdout, text) else Exit.OUTPUT_FAILED
 
 
 def _tell(text: str) -> None:
-    from ..process.logs import tell
+    from ..process.terminal import tell
 
     tell(sys.stderr, text)

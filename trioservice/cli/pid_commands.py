@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from functools import partial
 
 from ..process.exits import CannotRun, Exit
-from ..process.logs import tell
 from ..process.pidfile import Holder, holder_of
+from ..process.terminal import tell
 
 __all__ = ["reload", "status", "stop"]
 

@@ -30,7 +30,7 @@ from ..application import Application
 from ..net.endpoints import Endpoint, FDEndpoint
 from ..run import walk
 from .exits import Exit
-from .logs import tell
+from .terminal import tell
 
 __all__ = ["Detachment", "Link", "descriptors_for", "open_descriptors"]
 

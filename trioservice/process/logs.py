@@ -12,7 +12,6 @@ library's.  So this room sets up the root logger, once, by the settings of the p
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import os
@@ -31,7 +30,7 @@ from .log_levels import Levels, levels_of_the_root, set_level
 from .log_streams import CapturedStreams, Uncaught, stream_of, writes_to
 from .settings import Settings
 
-__all__ = ["Logs", "open_logs", "set_level", "tell"]
+__all__ = ["Logs", "open_logs", "set_level"]
 
 logger = logging.getLogger("trioservice")
 
@@ -229,25 +228,3 @@ class StreamLog(logging.StreamHandler[TextIO]):
         """Of a broken stream there is nowhere to complain; any other error is told as logging does."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
-
-
-def tell(stream: TextIO | None, text: str) -> bool:
-    """Write *text* to a standard stream as well as that can be done; whether it could.
-
-    The stream may be closed (``None``), a pipe whose reader has gone, on a full disk, or of an
-    encoding that lacks a character; none of that is worth a traceback.
-    """
-    if stream is None:
-        return False
-    try:
-        try:
-            stream.write(text)
-        except UnicodeEncodeError:
-            stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding))
-        stream.flush()
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError, ValueError):
-            # What is still buffered would be complained of once more, at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return False
-    return True

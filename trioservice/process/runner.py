@@ -42,9 +42,10 @@ from ..errors import ServiceError, ServicesFailed, report
 from ..events import Event, StateChanged
 from ..lifecycle import State
 from .exits import CannotRun, Exit
-from .logs import Logs, open_logs, tell
+from .logs import Logs, open_logs
 from .settings import Settings
 from .signals import Signals
+from .terminal import tell
 
 if TYPE_CHECKING:
     from .daemon import Link

@@ -69,6 +69,10 @@ class World:
         """A property of a unit."""
         return self.systemctl("show", "--value", f"--property={what}", unit).strip()
 
+    def make(self, name: str) -> None:
+        """An empty file in :data:`PLACE`."""
+        Path(f"/proc/{self._pid}/root{PLACE}/{name}").touch()
+
     def read(self, name: str) -> str:
         """A file of :data:`PLACE`."""
         path = Path(f"/proc/{self._pid}/root{PLACE}/{name}")

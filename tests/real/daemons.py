@@ -68,6 +68,13 @@ def let_others_enter(folder: Path) -> None:
             above.chmod(above.stat().st_mode | 0o011)
 
 
+def command_line(pid: int) -> str:
+    """That of a process; empty if it has gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
 def is_alive(pid: int) -> bool:
     """Whether there is such a process, and not only its remains."""
     try:

@@ -263,6 +263,17 @@ def deployed(name: str) -> None:
             assert app.stops() == -15
 
 
+def program(name: str) -> None:
+    with serving(name, 7017) as app:
+        app.says(r"office/files: Serving HTTP on 127\.0\.0\.1 port 7017")
+        app.says(r"office/reader: today: \['soup', 'bread'\]")
+        assert ask(7017, b"GET /today.txt HTTP/1.0\r\n\r\n").endswith(b"soup\nbread\n")
+        assert app.stops() == -15
+        assert app.err.index("office/reader: stopped") < app.err.index("was ended by SIGTERM")
+    with socket.socket() as attempt:  # nothing of it is left
+        assert attempt.connect_ex(("127.0.0.1", 7017)) != 0
+
+
 #: What each example has to do; a file without an entry fails the test.
 DOES: dict[str, Callable[[str], None]] = {
     "01_echo.tac": echo,
@@ -281,6 +292,7 @@ DOES: dict[str, Callable[[str], None]] = {
     "14_protocol.tac": protocol,
     "15_udp_protocol.tac": udp_protocol,
     "16_deployed.tac": deployed,
+    "17_program.tac": program,
 }
 
 

@@ -44,6 +44,7 @@ EXTRAS = {"timers.py": "cronsim"}
 
 # Every shield keeps trio's cancellation from somebody, so each has a reason that can be disputed.
 SHIELDS = {
+    "programs.py _reap": "it was killed, and its status is wanted; bounded by seconds of its own",
     "net/polls.py Poll.__init__": "who is cancelled may wait with last words; open_poll ends it after them",
     "run.py Tree._close": "what was bound is released even when cancelled; bounded by stop_timeout",
     "run.py Root._wait_for_news": "a cancellation that was heard once need not be heard again",

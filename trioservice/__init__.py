@@ -4,6 +4,7 @@ The house, from the ground up; each floor knows only those below it:
 
 * errors, records, events, lifecycle, retry, run, service, timers, application: the heart.  It
   knows neither sockets nor processes, and can be read in one sitting.
+* programs: other programs as services.
 * net: services that own sockets.
 * config, process: files that describe applications; the manners of an operating system process.
 * cli: the ``trioservice`` command, which joins the rooms.
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .net.endpoint_text import EndpointError
     from .net.multicast import MulticastServer
     from .net.servers import SSLServer, StreamServer, TCPServer, UNIXServer
+    from .programs import ProcessService
     from .service import MultiService, Service, TaskService, current_service
     from .timers import TimerService
 
@@ -57,6 +59,7 @@ __all__ = [
     "MultiService",
     "MulticastServer",
     "NotReadyError",
+    "ProcessService",
     "SSLClient",
     "SSLServer",
     "Service",
@@ -112,6 +115,7 @@ _ROOMS = {
     "net.endpoint_text": ("EndpointError",),
     "net.multicast": ("MulticastServer",),
     "net.servers": ("SSLServer", "StreamServer", "TCPServer", "UNIXServer"),
+    "programs": ("ProcessService",),
     "service": ("MultiService", "Service", "TaskService", "current_service"),
     "timers": ("TimerService",),
 }

@@ -153,6 +153,15 @@ def test_or_what_it_needs_is(launch: Launch) -> None:
     assert lines(unit(shop(), launch), "ProtectHome") == ["read-only"]
 
 
+def test_what_is_below_tmp_is_shown_to_a_service_that_has_its_own() -> None:
+    """As when somebody tries it out; nothing of it may be written to."""
+    launch = Launch(
+        ("/tmp/try/.venv/bin/trioservice", "run", "/tmp/try/shop.tac"), reads=("/var/tmp/py/3.13",)
+    )
+    assert lines(unit(shop(), launch), "BindReadOnlyPaths") == ["/tmp/try", "/var/tmp/py"]
+    assert lines(unit(shop(), LAUNCH), "BindReadOnlyPaths") == []
+
+
 def test_a_user_is_systemds_to_become() -> None:
     text = unit(shop(), Launch(LAUNCH.words, user="www-data", group=33))
     assert lines(text, "User") == ["www-data"]

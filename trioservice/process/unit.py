@@ -46,6 +46,7 @@ _PROVIDED = {
 }
 
 _HOMES = ("/home/", "/root/", "/run/user/")
+_TEMPORARY = re.compile(r"(?:/var)?/tmp/[^/]+")  # which PrivateTmp=, and so DynamicUser=, replaces
 
 _SANDBOX = """\
 NoNewPrivileges=yes
@@ -191,6 +192,9 @@ class _Service:
             yield "ProtectHome=read-only"
         else:
             yield "ProtectHome=yes"
+        for folder in sorted({found[0] for place in places if (found := _TEMPORARY.match(place))}):
+            yield "# What it runs is where it would see a folder of its own."
+            yield f"BindReadOnlyPaths={_literal(folder)}"
 
     def _rights(self) -> Iterator[str]:
         right = "CAP_NET_BIND_SERVICE" if self._ports else ""

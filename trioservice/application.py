@@ -31,7 +31,7 @@ from .events import Events, Listener, ReloadBegan, ReloadEnded, StopRequested
 from .run import Root
 from .service import MultiService, Service
 
-__all__ = ["Application"]
+__all__ = ["Application", "die_of"]
 
 
 class Application(MultiService):
@@ -188,8 +188,7 @@ class Application(MultiService):
             if heard < 3:
                 token.run_sync_soon(self._obey, signal.Signals(number), heard)
             else:
-                signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)
+                die_of(signal.Signals(number))
 
         previous = {number: signal.signal(number, hear) for number in wanted}
         try:
@@ -208,6 +207,15 @@ class Application(MultiService):
             reason = f"{number.name} again, so all drains are cut"
             self.emit(StopRequested(self.path, trio.current_time(), reason))
             self._run.ask_stop(drain=False)
+
+
+def die_of(number: signal.Signals) -> None:
+    """End this process by a signal, so that whoever sent it sees that it was obeyed."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    if os.getpid() == 1:
+        # The kernel spares a first process, that of a container, what it sends itself.
+        os._exit(128 + number)
 
 
 def _is_heeded(number: signal.Signals) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from programs import running, trioservice
+from programs import foreign, running, trioservice, until
 
 from .support import ECHO, IMPORTS, TWO_LINES, ask, connect, is_refused, write
 
@@ -63,6 +64,38 @@ def test_a_second_signal_cuts_the_drain_at_once(tmp_path: Path, second: signal.S
         assert app.ends(within=10) == -SIGTERM
         assert "app/srv: drain cut after" in app.err
         assert "Traceback" not in app.err
+
+
+def as_process_1(command: list[str]) -> list[str]:
+    """*command* as the first process of a world of its own, as in a container."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes such worlds")
+    return [foreign("unshare"), "--fork", "--pid", "--mount-proc", "--kill-child", *command]
+
+
+def first_child(pid: int) -> int:
+    """What unshare has started."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return int(until(lambda: path.read_text().split(), "it has a child")[0])
+
+
+def test_as_process_1_it_ends_with_the_signals_status(tmp_path: Path) -> None:
+    """To itself a first process can send no signal that ends it; the status is what a shell would show."""
+    with running(as_process_1(trioservice("run", write(tmp_path, ECHO)))) as app:
+        app.says("app: running")
+        os.kill(first_child(app.pid), SIGTERM)
+        assert app.ends() == 128 + SIGTERM
+        assert "app: stopped" in app.err
+
+
+def test_as_process_1_the_third_signal_ends_it_all_the_same(tmp_path: Path) -> None:
+    """Or only a kill from outside would."""
+    with running(as_process_1(trioservice("run", write(tmp_path, STUBBORN)))) as app:
+        app.says("app: running")
+        for answer in ("stopping: SIGTERM", "again, so all drains are cut", ""):
+            os.kill(first_child(app.pid), SIGTERM)
+            app.says(answer)
+        assert app.ends(within=10) == 128 + SIGTERM
 
 
 STUBBORN = (

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..application import Application
+from ..application import Application, die_of
 from ..errors import ServiceError, ServicesFailed, report
 from ..events import Event, StateChanged
 from ..lifecycle import State
@@ -353,5 +353,4 @@ class Farewell:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):  # None, broken, or closed
                 stream.flush()
-        signal.signal(self.signal, signal.SIG_DFL)
-        os.kill(os.getpid(), self.signal)
+        die_of(self.signal)

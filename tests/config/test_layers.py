@@ -27,13 +27,12 @@ def layers(file: str = "", environ: dict[str, str] | None = None, **typed: list[
     if file:
         Path("shop.toml").write_text(file)
         given["config"] = [Given("--config", "shop.toml")]
-    return Layers(given, environ or {})
+    return Layers(given, environ or {}, lambda: {"web"})
 
 
 @pytest.fixture(autouse=True)
 def _somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("trioservice.config.plugins.names", lambda: ["web"])
 
 
 def refused(what: Any, *args: Any) -> Mistake:

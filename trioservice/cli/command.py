@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,7 +85,7 @@ class Asked:
     @cached_property
     def layers(self) -> Layers:
         """What was said, here and elsewhere."""
-        return Layers(self.arguments.options, os.environ)
+        return Layers(self.arguments.options, os.environ, _names_of_plugins)
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -137,3 +137,9 @@ def _levels(pairs: Sequence[tuple[str | None, int]]) -> tuple[int, tuple[tuple[s
     """The level of everything, and those of single names; of two for the same, the later counts."""
     levels = {None: logging.INFO, **dict(pairs)}
     return levels[None], tuple((name, level) for name, level in levels.items() if name is not None)
+
+
+def _names_of_plugins() -> Collection[str]:
+    from ..config.plugins import names
+
+    return names()

@@ -19,7 +19,7 @@ Parameters of an application and options of a plugin have the same layers, each 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import forms
@@ -61,16 +61,22 @@ class Layers:
     Args:
         command_line: what was typed of each option, by its name.
         environ: the environment.
+        others: asked for the names of tables in the file that are somebody else's, when there are any.
 
     Raises:
         Mistake: the file cannot be read, or names what there is not; or a variable is misspelt.
     """
 
-    def __init__(self, command_line: Mapping[str, Sequence[Given]], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command_line: Mapping[str, Sequence[Given]],
+        environ: Mapping[str, str],
+        others: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self._typed = command_line
         self._environ = {name: text for name, text in environ.items() if name.startswith(_PREFIX) and text}
         self._file, self._written = self._read_file()
-        _check_keys(self._written, [option.name for option in SETTINGS], self._file)
+        self._check_keys(others)
         self._check_variables()
 
     def look_up(self, option: Option, table: str = "") -> Sourced:
@@ -179,6 +185,19 @@ class Layers:
         name = typed[-1].text if typed else self._environ.get(f"{_PREFIX}CONFIG")
         return name, _toml(name) if name else {}
 
+    def _check_keys(self, others: Callable[[], Collection[str]]) -> None:
+        known = [option.name for option in SETTINGS]
+        for key, value in self._written.items():
+            is_table = isinstance(value, dict)
+            if key in known or key == "set" or (is_table and key in others()):
+                continue
+            guess = similar(key, ["[set]"] if is_table else known)
+            raise Mistake(
+                f"{self._file}: there is no setting {key!r}",
+                hint=f"did you mean {guess}?" if guess else "`trioservice config` lists all that there are",
+                fault=Fault.SETTINGS,
+            )
+
     def _check_variables(self) -> None:
         """Whose name is almost that of a setting is one; others may be anybody's."""
         known = {variable(option).removeprefix(_PREFIX) for option in SETTINGS} | {"CONFIG"}
@@ -213,21 +232,3 @@ def _toml(name: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         said, hint = f"{name}: {error}", 'it has to be a TOML file: lines such as  log-level = "debug"'
     raise Mistake(said, hint=hint, fault=Fault.SETTINGS)
-
-
-def _check_keys(written: Mapping[str, Any], known: Sequence[str], file: str | None) -> None:
-    for key, value in written.items():
-        if key in known or key == "set" or (isinstance(value, dict) and _is_a_plugin(key)):
-            continue
-        guess = similar(key, ["[set]"] if isinstance(value, dict) else known)
-        raise Mistake(
-            f"{file}: there is no setting {key!r}",
-            hint=f"did you mean {guess}?" if guess else "`trioservice config` lists all that there are",
-            fault=Fault.SETTINGS,
-        )
-
-
-def _is_a_plugin(name: str) -> bool:
-    from .plugins import names
-
-    return name in names()

@@ -227,3 +227,9 @@ def test_a_table_that_is_nobodys_is_a_mistake() -> None:
     mistake = refused(layers, "[sets]\nport = 1")
     assert str(mistake) == "shop.toml: there is no setting 'sets'"
     assert mistake.hint == "did you mean [set]?"
+
+
+def test_a_setting_in_the_environment_is_no_option_of_a_plugin_whose_name_it_begins_with() -> None:
+    """A plugin `log` has the table of TRIOSERVICE_LOG_..., and so have we."""
+    told = Layers({}, {"TRIOSERVICE_LOG_LEVEL": "debug", "TRIOSERVICE_LOG_SIZE": "3"})
+    told.refuse_strangers("log", ["size"], "it has no")

@@ -116,3 +116,13 @@ def test_a_function_that_makes_the_application_may_ask() -> None:
         "from trioservice import *\ndef make():\n    return Application(parameter('name', 'x'))\n"
     )
     assert load("made:make", asked("name=shop")).name == "shop"
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_name_with_the_wrong_dash_is_a_mistake(tmp_path: Path, in_file: bool) -> None:
+    """It set nothing, and nobody was told."""
+    tmp_path.joinpath("shop.toml").write_text("[set]\nmax_size = 7\n" if in_file else "")
+    said = {"config": [Given("--config", "shop.toml")], "set": [Given("--set", "max_size=7")] * (not in_file)}
+    with pytest.raises(Mistake, match="has no parameter 'max_size'") as mistake, Parameters(Layers(said, {})).asked():
+        parameter("max-size", 1)
+    assert mistake.value.hint == "did you mean max-size?"

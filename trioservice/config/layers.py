@@ -55,6 +55,9 @@ def variable(option: Option, table: str = "") -> str:
     return _PREFIX + "_".join(parts).replace("-", "_").upper()
 
 
+_VARIABLES = {variable(option) for option in SETTINGS} | {f"{_PREFIX}CONFIG"}
+
+
 class Layers:
     """All that was said, by whom it may be.
 
@@ -102,8 +105,8 @@ class Layers:
         Raises:
             Mistake: something was.
         """
-        for name, source, fault in self._all_in(table):
-            if name.replace("-", "_") in (one.replace("-", "_") for one in known):
+        for name, source, fault in self._all_in(table, known):
+            if name in known:
                 continue
             guess = similar(name, known)
             hint = f"it has {', '.join(known)}" if known else "it has none"
@@ -143,15 +146,18 @@ class Layers:
         where = f"{self._file}, {option.name}" + (f" in [{table}]" if table else "")
         return Sourced(_read(option.form, written[option.name], where, Fault.SETTINGS), str(self._file))
 
-    def _all_in(self, table: str) -> Iterator[tuple[str, str, Fault]]:
+    def _all_in(self, table: str, known: Collection[str]) -> Iterator[tuple[str, str, Fault]]:
         """Each name that was set in a table, by whom, and whose fault it would be."""
         if table == "set":
             for spelling, text in self._typed.get("set", ()):
                 yield _read(forms.named_value, text, spelling, Fault.USAGE)[0], spelling, Fault.USAGE
         prefix = f"{_PREFIX}{table.replace('-', '_').upper()}_"
+        in_capitals = {one.replace("-", "_").upper(): one for one in known}
         for name in self._environ:
-            if name.startswith(prefix):
-                yield name.removeprefix(prefix).lower(), name, Fault.SETTINGS
+            # TRIOSERVICE_LOG_LEVEL is a setting, and no option of a plugin that is named `log`.
+            if name.startswith(prefix) and name not in _VARIABLES:
+                word = name.removeprefix(prefix)
+                yield in_capitals.get(word, word.lower()), name, Fault.SETTINGS
         for name in self._table(table):
             yield name, f"{self._file}, [{table}]", Fault.SETTINGS
 
@@ -200,7 +206,7 @@ class Layers:
 
     def _check_variables(self) -> None:
         """Whose name is almost that of a setting is one; others may be anybody's."""
-        known = {variable(option).removeprefix(_PREFIX) for option in SETTINGS} | {"CONFIG"}
+        known = {name.removeprefix(_PREFIX) for name in _VARIABLES}
         for name in self._environ:
             word = name.removeprefix(_PREFIX)
             if word in known or word.startswith("SET_"):

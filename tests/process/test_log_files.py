@@ -355,6 +355,27 @@ def test_a_pipe_and_a_device_are_written_to_and_left_in_their_place(tmp_path: Pa
     os.close(reader)
 
 
+def test_a_pipe_that_nobody_reads_is_refused(tmp_path: Path) -> None:
+    """Opened all the same it would be full soon, and then block the event loop for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(CannotRun, match="cannot open the log file") as refused:
+        LogFile(str(pipe))
+    assert refused.value.hint == "it is a pipe: start what reads it first"
+
+
+@as_in_a_fresh_process()
+def test_of_a_pipe_whose_reader_has_gone_only_records_are_lost(tmp_path: Path) -> None:
+    """We are not its reader, so it is not filled until it blocks."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    file = opened(pipe)
+    os.close(reader)
+    with pytest.raises(OSError, match="Broken pipe"):
+        file._append(b"hello")
+
+
 @as_in_a_fresh_process()
 def test_it_is_given_to_whom_the_process_becomes(path: Path) -> None:
     """To ourselves, as everybody may do that."""

@@ -25,6 +25,7 @@ __all__ = ["LogFile"]
 logger = logging.getLogger("trioservice")
 
 _MODE = 0o640  # a log is read by its owner and its group, as the umask allows
+_WHERE = "its folder has to exist, and whoever starts the program needs the right to write there"
 _TAIL = 4096  # bytes, of which whole lines are shown
 
 
@@ -57,9 +58,10 @@ class LogFile(logging.Handler):
         try:
             self._file = _opened(self.path)
         except OSError as error:
+            unread = error.errno == errno.ENXIO
             raise CannotRun(
                 f"cannot open the log file {path}: {error.strerror}",
-                hint="its folder has to exist, and whoever starts the program needs the right to write there",
+                hint="it is a pipe: start what reads it first" if unread else _WHERE,
                 status=Exit.CANNOT_CREATE,
             ) from None
         self._start = self._size
@@ -238,10 +240,19 @@ def _midnight_after(moment: float) -> float:
 
 def _opened(path: str) -> int:
     flags = os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
+    if _is_pipe(path):
+        # Opened for reading, it would have us for its reader: once full, it would block us for ever.
+        file = os.open(path, os.O_WRONLY | os.O_NONBLOCK | flags)
+        os.set_blocking(file, True)
+        return file
     try:
         return os.open(path, os.O_RDWR | flags, _MODE)  # read for its last lines
     except OSError:
         return os.open(path, os.O_WRONLY | flags, _MODE)
+
+
+def _is_pipe(path: str) -> bool:
+    return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)
 
 
 def _put_aside(path: str, keep: int) -> None:

@@ -113,10 +113,11 @@ def test_no_file_and_no_pid_file_have_a_status_each(path: Path, command: Callabl
     """Row 88."""
     with pytest.raises(CannotRun) as refused:
         command(str(path))
-    assert refused.value.status is Exit.NO_INPUT
+    assert refused.value.status is Exit.NOT_RUNNING  # as it is after a clean stop
     path.write_text("text")
-    with pytest.raises(CannotRun, match="is no pid file"):
+    with pytest.raises(CannotRun, match="is no pid file") as refused:
         command(str(path))
+    assert refused.value.status is Exit.CANNOT_CREATE
 
 
 @pytest.mark.parametrize("has_handles", [True, False])

@@ -127,7 +127,7 @@ def test_a_folder_that_is_not_there_is_told_before_anything_is_done(tmp_path: Pa
         PidFile(str(tmp_path / "no" / "shop.pid"))
     with pytest.raises(CannotRun, match=r"cannot read the pid file .*: No such file or directory") as gone:
         holder_of(str(tmp_path / "shop.pid"))
-    assert gone.value.status is Exit.NO_INPUT
+    assert gone.value.status is Exit.NOT_RUNNING  # after a clean stop there is none
 
 
 def test_who_waited_for_a_lock_on_a_removed_file_starts_over(

@@ -114,7 +114,7 @@ def holder_of(path: str) -> Holder:
         raise CannotRun(
             f"cannot read the pid file {path}: {error.strerror}",
             hint="it is what `trioservice run` was given as --pidfile, and is gone when nothing runs",
-            status=Exit.NO_INPUT,
+            status=Exit.NOT_RUNNING if isinstance(error, FileNotFoundError) else Exit.NO_INPUT,
         ) from None
     try:
         content = _content(file)

@@ -53,12 +53,20 @@ def test_a_number_that_no_user_has_needs_a_group() -> None:
     assert refused.value.hint == "say the group, too: --gid"
 
 
+@pytest.mark.parametrize(("uid", "gid"), [("4294967295", 1), (1, 99999999999999)])
+def test_a_number_that_nobody_can_have_is_told(uid: int | str, gid: int | str) -> None:
+    """The first of them would mean, to the kernel: as it is."""
+    with pytest.raises(CannotRun, match=r"no (user|group) can have the number (4294967295|99999999999999)"):
+        identity(uid, gid)
+
+
 @pytest.mark.parametrize(
     ("uid", "gid", "said"),
     [
         ("no-such-user", None, "there is no user named 'no-such-user'"),
         (None, "no-such-group", "there is no group named 'no-such-group'"),
         ("-1", None, "there is no user named '-1'"),
+        ("\u00b9", None, "there is no user named '\u00b9'"),
     ],
 )
 def test_a_name_that_nobody_has_is_told(uid: str | None, gid: str | None, said: str) -> None:

@@ -21,6 +21,8 @@ __all__ = ["Identity", "become", "identity"]
 
 T = TypeVar("T")
 
+_LARGEST = 2**32 - 2  # the number after it says to the kernel "as it is"
+
 
 @record
 class Identity:
@@ -91,10 +93,17 @@ def _entry(
 ) -> T | None:
     """What the system knows of *wanted*; ``None`` of a number that nobody has."""
     said = str(wanted)
+    is_number = said.isascii() and said.isdigit()
+    if is_number and int(said) > _LARGEST:
+        raise CannotRun(
+            f"no {what} can have the number {said}",
+            hint=f"the largest there can be is {_LARGEST}",
+            status=Exit.NO_PERMISSION,
+        )
     try:
-        return by_number(int(said)) if said.isascii() and said.isdigit() else by_name(said)
+        return by_number(int(said)) if is_number else by_name(said)
     except KeyError:
-        if said.isdigit():
+        if is_number:
             return None
         database = "passwd" if what == "user" else "group"
         raise CannotRun(

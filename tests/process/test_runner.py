@@ -205,13 +205,23 @@ def test_a_profile_tells_where_the_time_went(tmp_path: Path) -> None:
     assert "fail" in functions
 
 
+def test_a_profile_that_cannot_be_made_is_told_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after days of life, when what it was to tell is lost."""
+    app = Application("app", TaskService(fail))
+    assert run(lambda: app, Settings(profile=str(tmp_path / "no" / "profile"))) is Exit.CANNOT_CREATE
+    assert "cannot make the profile" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk here")
 def test_a_profile_that_cannot_be_written_is_told_and_nothing_else_changes(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It was the application that mattered."""
     app = Application("app", TaskService(trio.sleep, 0))
-    assert run(lambda: app, Settings(profile=str(tmp_path / "no" / "profile"))) is Exit.OK
-    assert "the profile could not be written to" in caplog.text
+    assert run(lambda: app, Settings(profile="/dev/full")) is Exit.OK
+    assert "the profile could not be written: No space left" in caplog.text
 
 
 class Exits:

@@ -27,13 +27,15 @@ import contextlib
 import errno
 import importlib.util
 import logging
+import marshal
 import os
 import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
 
 import trio
 
@@ -48,6 +50,8 @@ from .signals import Signals
 from .terminal import tell
 
 if TYPE_CHECKING:
+    import cProfile
+
     from .daemon import Link
     from .pidfile import PidFile
     from .systemd import Notifier
@@ -92,12 +96,11 @@ class _Life:
         self._load = load
         self._settings = settings
         self._farewell = Farewell()
-        # What it means to whoever says it, wherever the process moves.
-        self._profile = settings.profile and os.path.abspath(settings.profile)
         self._logs: Logs | None = None
         self._pidfile: PidFile | None = None
         self._link: Link | None = None  # to whoever waits for a daemon
         self._notifier: Notifier | None = None  # to systemd
+        self._profiled: AbstractContextManager[object] = contextlib.nullcontext()
         self._became_ready = False
 
     def live(self) -> int:
@@ -122,6 +125,7 @@ class _Life:
         self._notifier = _notifier(at_the_end)
         application = self._load()
         self._logs = at_the_end.enter_context(open_logs(settings))
+        self._profiled = _prepare_to_profile(settings.profile, at_the_end)
         drop = self._prepare_to_drop(application)
         if settings.pidfile is not None:
             from .pidfile import PidFile
@@ -187,7 +191,7 @@ class _Life:
         """From the first service to the last; what has gone wrong becomes words and a status."""
         application.subscribe(self._notice)
         try:
-            with self._limited(application), _profiled(self._profile):
+            with self._limited(application), self._profiled:
                 trio.run(self._main, application, signals)
         except ServicesFailed as failure:
             self._say(report(failure.exceptions))
@@ -306,24 +310,36 @@ async def _beside() -> AsyncIterator[trio.Nursery]:
         raise failure
 
 
-@contextlib.contextmanager
-def _profiled(path: str | None) -> Iterator[None]:
-    """Write what a profiler has found in the body to *path*, for :mod:`pstats`."""
+def _prepare_to_profile(path: str | None, at_the_end: ExitStack) -> AbstractContextManager[object]:
+    """What profiles its body; the file is opened now, since later the process may be elsewhere, or somebody."""
     if path is None:
-        yield
-        return
+        return contextlib.nullcontext()
     import cProfile
 
-    profile = cProfile.Profile()
+    try:
+        file = at_the_end.enter_context(open(path, "wb", opener=partial(os.open, mode=0o640)))
+    except OSError as error:
+        raise CannotRun(
+            f"cannot make the profile {path}: {error.strerror}",
+            hint="its folder has to exist, and whoever starts the program needs the right to write there",
+            status=Exit.CANNOT_CREATE,
+        ) from None
+    return _profiled(cProfile.Profile(), file)
+
+
+@contextlib.contextmanager
+def _profiled(profile: cProfile.Profile, file: BinaryIO) -> Iterator[None]:
+    """Write what *profile* has found in the body to *file*, for :mod:`pstats`."""
     profile.enable()
     try:
         yield
     finally:
-        profile.disable()
+        profile.create_stats()
         try:
-            profile.dump_stats(path)
+            file.write(marshal.dumps(profile.stats))  # type: ignore[attr-defined]
+            file.flush()
         except OSError as error:
-            logger.error("the profile could not be written to %s: %s", path, error.strerror)
+            logger.error("the profile could not be written: %s", error.strerror)
 
 
 def _debug(failure: ServicesFailed) -> None:

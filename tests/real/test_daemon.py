@@ -131,13 +131,14 @@ def test_a_start_that_takes_too_long_is_stopped_again(daemon: Daemons) -> None:
     assert not daemon.pidfile.exists()
 
 
-def test_ctrl_c_while_waiting_stops_what_was_begun(daemon: Daemons) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_waiting_stops_what_was_begun(daemon: Daemons, number: signal.Signals) -> None:
     """Whoever gives up at the terminal does not want it to come up a moment later."""
     write(daemon.folder, SLOW.format(60))
     with running(daemon.command(), cwd=daemon.folder) as parent:
         until(lambda: daemon.pidfile.exists() and daemon.pidfile.read_text(), "the pid file is there")
         pid = daemon.pid
-        parent.send(signal.SIGINT)
+        parent.send(number)
         assert parent.ends() != 0
     until(lambda: not is_alive(pid), "the daemon has gone")
 

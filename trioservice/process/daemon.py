@@ -153,7 +153,8 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _await_middle(middle: int) -> int:
-    """In the parent: the status of the middle; Ctrl-C meanwhile asks the daemon to stop."""
+    """In the parent: the status of the middle; Ctrl-C or SIGTERM meanwhile asks the daemon to stop."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     while True:
         try:
             return _status_of(middle)

@@ -166,3 +166,16 @@ def test_afterwards_the_signals_are_as_before_unless_somebody_else_has_them_by_t
         signal.signal(USR1, mine)
     assert signal.getsignal(HUP) is signal.SIG_DFL
     assert signal.getsignal(USR1) is mine
+
+
+def test_what_is_heard_when_the_tree_has_gone_is_no_error() -> None:
+    """While Python does what it does at exit: nobody has stopped to listen, and nobody is there to obey."""
+    signals = Signals()
+
+    async def live() -> None:
+        with trio.move_on_after(0):
+            await signals.obey(Application("app"), Book([]))
+
+    with signals:
+        trio.run(live)
+        os.kill(os.getpid(), HUP)

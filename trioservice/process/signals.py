@@ -64,7 +64,10 @@ class Signals:
         # Between two instructions of whatever code runs, so nothing is done here.
         self._heard.append(number)
         if self._token is not None:
-            self._token.run_sync_soon(self._wake)
+            with contextlib.suppress(
+                trio.RunFinishedError
+            ):  # the tree has gone, and there is nothing to reload
+                self._token.run_sync_soon(self._wake)
 
     def _wake(self) -> None:
         self._news.set()

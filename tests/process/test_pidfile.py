@@ -191,3 +191,21 @@ def test_a_child_of_ours_does_not_keep_the_lock(path: Path) -> None:
         }
         child.kill()
     assert str(path) not in pass_on
+
+
+def test_who_only_looks_keeps_nobody_from_starting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monitor that asks for the status each second has the lock, too, for a moment."""
+    path.touch()
+    looker, flock = os.open(path, os.O_RDONLY), fcntl.flock
+    flock(looker, fcntl.LOCK_SH)
+
+    def and_then_the_looker_is_done(file: int, how: int) -> None:
+        try:
+            flock(file, how)
+        finally:
+            flock(looker, fcntl.LOCK_UN)
+
+    monkeypatch.setattr(fcntl, "flock", and_then_the_looker_is_done)
+    with PidFile(str(path)):
+        assert path.read_text() == f"{os.getpid()}\n"
+    os.close(looker)

@@ -118,10 +118,8 @@ def holder_of(path: str) -> Holder:
         ) from None
     try:
         content = _content(file)
-        try:
-            # Shared, so that two who ask at once do not take each other for the holder.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # Shared, so that two who ask at once do not take each other for the holder.
+        if not _is_lockable(file, fcntl.LOCK_SH):
             return Holder(_number(content), alive=True)
         _refuse_to_overwrite(content, path)
         return Holder(_number(content), alive=False)
@@ -164,13 +162,13 @@ def _locked(name: str, folder: int, path: str) -> int:
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise _no_pid_file(path)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _already_running(path, _number(_content(file))) from None
+            if not _is_lockable(file, fcntl.LOCK_EX):
+                # Its holder would allow no other lock at all; else somebody is only looking, and soon done.
+                if not _is_lockable(file, fcntl.LOCK_SH):
+                    raise _already_running(path, _number(_content(file)))
             # Between opening and locking its holder may have ended and removed it; what we have locked
             # then has no name, and the next one to start would not find it.
-            if _is_still_there(file, name, folder):
+            elif _is_still_there(file, name, folder):
                 if os.fstat(file).st_size == 0 and os.fstat(file).st_uid == os.geteuid():
                     os.fchmod(file, 0o644)  # whatever the umask is: others are to read it
                 return file
@@ -178,6 +176,16 @@ def _locked(name: str, folder: int, path: str) -> int:
             os.close(file)
             raise
         os.close(file)
+
+
+def _is_lockable(file: int, how: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_still_there(file: int, name: str, folder: int) -> bool:

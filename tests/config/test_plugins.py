@@ -98,6 +98,8 @@ BROKEN = {
     "plugin = 7": "cornershop:plugin is no Plugin but int",
     "other = 7": "has no attribute 'plugin'",
     "raise SystemExit(3)": "SystemExit",
+    f"{DECLARING}plugin = Plugin(print, options=None)": "its options cannot be None",
+    f"{DECLARING}plugin = Plugin(print, help=3)": "its help cannot be 3",
     f"{DECLARING}plugin = Plugin(print, options=('port',))": "among its options is none",
     f"{DECLARING}plugin = Plugin(print, options=(option('logfile'),))": "option 'logfile' is one of",
     f"{DECLARING}plugin = Plugin(print, options=(option('x', short='n'),))": "option 'n' is one of",
@@ -117,6 +119,16 @@ def test_a_broken_plugin_is_named_and_left_out_and_the_others_are_there(
     assert str(broken).startswith("the plugin 'web' of cornershop 1.0 is left out: ")
     assert reason in str(broken)
     assert "\n" not in str(broken)
+
+
+@pytest.mark.parametrize("name", ["two words", "-dash", "quote'it"])
+def test_a_name_that_no_shell_takes_for_a_word_is_left_out(tmp_path: Path, name: str) -> None:
+    """It would break the completion of all commands, too."""
+    install(tmp_path, "cornershop", WEB, **{name: "cornershop:web"})
+    sys.path.insert(0, str(tmp_path))
+    plugins, (broken,) = installed()
+    assert not plugins
+    assert "is no name for a command" in str(broken)
 
 
 def test_who_asks_for_a_broken_plugin_gets_the_whole_story(tmp_path: Path) -> None:

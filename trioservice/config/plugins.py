@@ -19,6 +19,7 @@ somebody else must not keep one's own from running.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,10 @@ def _load(name: str, entries: Sequence[EntryPoint], taken: Sequence[str]) -> Plu
 
     if len(entries) > 1:
         raise _broken(f"{_packages(entries)} both add a command {name!r}", "remove one of them")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise _broken(
+            f"{name!r} is no name for a command", "its author has to rename it: letters, digits, - _ ."
+        )
     if name in taken:
         raise _broken(f"{name!r} is a command of trioservice itself", "its author has to rename it")
     plugin: Plugin = calling_theirs(entries[0].load, f"importing {entries[0].value}")
@@ -155,6 +160,9 @@ def _complaint(plugin: Any, where: str) -> str:
     """What is wrong with what an entry point leads to, if anything is."""
     if not isinstance(plugin, Plugin):
         return f"{where} is no Plugin but {type(plugin).__name__}"
+    for field, kinds in (("help", str), ("description", str), ("options", (list, tuple))):
+        if not isinstance(value := getattr(plugin, field), kinds):
+            return f"its {field} cannot be {value!r:.60}"
     ours = {name for option in FOR_RUNNING for name in (option.name, option.short, *option.aliases)} - {""}
     for option in plugin.options:
         if not isinstance(option, Option):

@@ -336,10 +336,10 @@ def test_what_describes_itself_needs_no_target(cli: Cli, argv: list[str]) -> Non
 
 
 @pytest.mark.parametrize("command", ["stop", "status", "reload"])
-def test_a_pid_file_that_is_not_there_is_status_66(cli: Cli, command: str) -> None:
-    """Conformance row 88."""
+def test_a_pid_file_that_is_not_there_is_status_3(cli: Cli, command: str) -> None:
+    """Conformance row 88; it is removed when the process ends, so nothing runs."""
     status, _, err = cli(command, "nothing.pid")
-    assert status == Exit.NO_INPUT
+    assert status == Exit.NOT_RUNNING
     assert is_one_line_and_a_hint(err)
 
 

@@ -123,6 +123,9 @@ def test_a_name_with_the_wrong_dash_is_a_mistake(tmp_path: Path, in_file: bool) 
     """It set nothing, and nobody was told."""
     tmp_path.joinpath("shop.toml").write_text("[set]\nmax_size = 7\n" if in_file else "")
     said = {"config": [Given("--config", "shop.toml")], "set": [Given("--set", "max_size=7")] * (not in_file)}
-    with pytest.raises(Mistake, match="has no parameter 'max_size'") as mistake, Parameters(Layers(said, {})).asked():
+    with (
+        pytest.raises(Mistake, match="has no parameter 'max_size'") as mistake,
+        Parameters(Layers(said, {})).asked(),
+    ):
         parameter("max-size", 1)
     assert mistake.value.hint == "did you mean max-size?"

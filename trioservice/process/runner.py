@@ -311,13 +311,13 @@ async def _beside() -> AsyncIterator[trio.Nursery]:
 
 
 def _prepare_to_profile(path: str | None, at_the_end: ExitStack) -> AbstractContextManager[object]:
-    """What profiles its body; the file is opened now, since later the process may be elsewhere, or somebody."""
+    """What profiles its body; the file is opened now: later the process may be elsewhere, or another user."""
     if path is None:
         return contextlib.nullcontext()
     import cProfile
 
     try:
-        file = at_the_end.enter_context(open(path, "wb", opener=partial(os.open, mode=0o640)))
+        file = at_the_end.enter_context(open(path, "wb", opener=partial(os.open, mode=0o640)))  # noqa: SIM115
     except OSError as error:
         raise CannotRun(
             f"cannot make the profile {path}: {error.strerror}",
@@ -336,7 +336,7 @@ def _profiled(profile: cProfile.Profile, file: BinaryIO) -> Iterator[None]:
     finally:
         profile.create_stats()
         try:
-            file.write(marshal.dumps(profile.stats))  # type: ignore[attr-defined]
+            file.write(marshal.dumps(profile.stats))
             file.flush()
         except OSError as error:
             logger.error("the profile could not be written: %s", error.strerror)

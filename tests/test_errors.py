@@ -1,8 +1,10 @@
 """What a person at the keyboard is told."""
 
 import contextlib
+import traceback
 
 import pytest
+import trio
 
 from trioservice.errors import (
     CannotListenError,
@@ -14,6 +16,7 @@ from trioservice.errors import (
     flatten,
     paths_of,
     report,
+    users_traceback,
 )
 
 
@@ -99,3 +102,22 @@ def test_an_error_that_is_a_sentence_already_is_told_without_a_traceback() -> No
 def test_errors_print_as_sentences(error: ServiceError) -> None:
     """Whatever builtin they derive from: neither an errno in brackets nor the repr of a key."""
     assert str(error) in ("port 80 is taken", "no child named 'x'")
+
+
+def test_a_traceback_for_the_user_has_the_users_steps_only() -> None:
+    async def fail() -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError) as caught:
+        trio.run(fail)
+    steps = [frame.f_code.co_name for frame, _ in traceback.walk_tb(users_traceback(caught.tb))]
+    assert steps == ["test_a_traceback_for_the_user_has_the_users_steps_only", "fail"]
+
+
+def test_a_traceback_without_the_users_steps_stays_whole() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        trio.current_time()
+    ours = caught.tb.tb_next
+    assert ours is not None
+    assert users_traceback(ours) is ours
+    assert users_traceback(None) is None

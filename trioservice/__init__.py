@@ -10,11 +10,12 @@ The house, from the ground up; each floor knows only those below it:
 * cli: the ``trioservice`` command, which joins the rooms.
 
 The names offered here are those of everyday use.  A room is opened when one of its names is first
-asked for (PEP 562), so that an application loads only what it is made of.
+asked for, so that an application loads only what it is made of.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from .rooms import opener
 
 if TYPE_CHECKING:
     from .application import Application
@@ -121,14 +122,7 @@ _ROOMS = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Open the room in which *name* lives; Python asks here for what the house has not shown yet."""
-    for room, names in _ROOMS.items():
-        if name in names:
-            value: object = getattr(import_module(f".{room}", __name__), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = opener(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -152,14 +152,15 @@ def flatten(error: BaseException, path: str) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             for note in _notes(error):
-                _note(part, note)
+                add_note(part, note)
             yield from flatten(part, path)
     else:
-        _note(error, _NOTE + path)
+        add_note(error, _NOTE + path)
         yield error
 
 
-def _note(error: BaseException, note: str) -> None:
+def add_note(error: BaseException, note: str) -> None:
+    """Add *note* to *error*, once, if it can be changed at all."""
     # The same exception object may be raised again by the next run of the same service.  And an
     # exception of the user's may refuse to be changed (a frozen dataclass does): it comes out as it is.
     with suppress(Exception):
@@ -204,8 +205,7 @@ def _report_one(error: BaseException) -> str:
     head = " and ".join(paths_of(error)) or "application"
     if isinstance(error, ServiceError):
         return f"{head}: {error}\n"
-    trace = traceback.TracebackException.from_exception(error, compact=True)
-    _shorten(trace, error)
+    trace = shortened(error)
     *frames, last = list(trace.format(chain=True)) or [""]
     told = "".join([*frames, last])
     return f"{head} failed\n{_indented(told)}"
@@ -215,9 +215,17 @@ def _indented(text: str) -> str:
     return "".join(f"  {line}" for line in text.splitlines(keepends=True))
 
 
-def _shorten(trace: traceback.TracebackException, error: BaseException) -> None:
-    """Leave only the user's frames and the user's notes, here and in the errors that led here."""
+def shortened(error: BaseException) -> traceback.TracebackException:
+    """The story of *error*, with the user's frames and notes only; with all frames, if none is theirs."""
+    trace = traceback.TracebackException.from_exception(error, compact=True)
+    _shorten(trace, error)
     trace.stack = users_frames(error.__traceback__)
+    return trace
+
+
+def _shorten(trace: traceback.TracebackException, error: BaseException) -> None:
+    """Leave only what is the user's, here and in the errors that led here."""
+    trace.stack = traceback.StackSummary.extract(_theirs(error.__traceback__))
     if trace.__notes__:
         trace.__notes__ = [note for note in trace.__notes__ if not note.startswith(_NOTE)]
     if trace.__cause__ is not None and error.__cause__ is not None:
@@ -228,9 +236,24 @@ def _shorten(trace: traceback.TracebackException, error: BaseException) -> None:
 
 def users_frames(tb: TracebackType | None) -> traceback.StackSummary:
     """The frames of *tb* that are not machinery; all of them if there is no other."""
-    frames = list(traceback.walk_tb(tb))
-    theirs = [(frame, line) for frame, line in frames if not is_machinery(frame)]
-    return traceback.StackSummary.extract(iter(theirs or frames))
+    return traceback.StackSummary.extract(iter(list(_theirs(tb)) or traceback.walk_tb(tb)))
+
+
+def users_traceback(tb: TracebackType | None) -> TracebackType | None:
+    """*tb* without the frames that are machinery; with all of them if there is no other."""
+    found: TracebackType | None = None
+    one, steps = tb, []
+    while one is not None:
+        steps.append(one)
+        one = one.tb_next
+    for step in reversed(steps):
+        if not is_machinery(step.tb_frame):
+            found = TracebackType(found, step.tb_frame, step.tb_lasti, step.tb_lineno)
+    return found or tb
+
+
+def _theirs(tb: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    return ((frame, line) for frame, line in traceback.walk_tb(tb) if not is_machinery(frame))
 
 
 def is_machinery(frame: FrameType) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from .errors import ServiceError
+from .errors import ServiceError, users_traceback
 from .lifecycle import State
 from .records import record
 
@@ -208,7 +208,9 @@ def log_event(event: Event) -> None:
         error = getattr(event, "error", None) if level >= logging.ERROR else None
         if isinstance(error, ServiceError):
             error = None  # it is a sentence to the operator already
-        logger.log(level, "%s: %s", event.path, event, exc_info=error, extra={"service": event.path})
+        # Where it is the user's mistake, how we came to the user's code is of no help.
+        raised = None if error is None else (type(error), error, users_traceback(error.__traceback__))
+        logger.log(level, "%s: %s", event.path, event, exc_info=raised, extra={"service": event.path})
 
 
 class Events:

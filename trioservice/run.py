@@ -568,11 +568,13 @@ class Run:
     @enable_ki_protection
     async def _drain(self) -> None:
         begun = trio.current_time()
+        cut = self.deadline <= begun  # between the request and this task
         try:
-            with trio.CancelScope(deadline=self.deadline) as self._drain_scope:
-                if self.deadline > begun:  # it may have been cut between the request and this task
+            if not cut:
+                with trio.CancelScope(deadline=self.deadline) as self._drain_scope:
                     await _theirs(self.service.drain)
-            if self._drain_scope.cancelled_caught:
+                cut = self._drain_scope.cancelled_caught
+            if cut:
                 now = trio.current_time()
                 self.tree.emit(DrainCut(self.path, now, now - begun))
         finally:

@@ -195,7 +195,7 @@ class Theirs(Lane):
             return await trio.to_thread.run_sync(future.result, LIMIT)
 
     async def open(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()  # by name: trio-asyncio, once imported, gives others
         self._loop.set_exception_handler(lambda *_: None)
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()

@@ -5,46 +5,28 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TypeVar
 
+import applications
 import pytest
 import trio
+from applications import Events
 
 from trioservice import Application, Service, TCPServer
-from trioservice.events import Event
 from trioservice.net.addresses import Address
 from trioservice.net.streams import SocketStream
 
-E = TypeVar("E", bound=Event)
 LOCAL = "127.0.0.1"
 LIMIT = 10.0  # seconds, for what takes milliseconds
 
 
-class Events(list[Event]):
-    """All that happened, in order."""
-
-    def of(self, kind: type[E]) -> list[E]:
-        """Those of one kind."""
-        return [event for event in self if isinstance(event, kind)]
-
-
-@asynccontextmanager
-async def running(
+def running(
     *services: Service, shutdown_timeout: float = 30.0
-) -> AsyncIterator[tuple[Application, Events]]:
-    """An application named ``app`` of *services*, ready; it is stopped at the end."""
-    app = Application("app", *services, shutdown_timeout=shutdown_timeout, handle_signals=False)
-    events = Events()
-    app.subscribe(events.append)
-    async with trio.open_nursery() as nursery:
-        with trio.fail_after(LIMIT):
-            await nursery.start(app.main)
-        yield app, events
-        with trio.fail_after(LIMIT):
-            await app.stop()
+) -> AbstractAsyncContextManager[tuple[Application, Events]]:
+    """An application of *services*, which starts and stops in good time."""
+    return applications.running(*services, within=LIMIT, shutdown_timeout=shutdown_timeout)
 
 
 async def eventually(condition: Callable[[], object], within: float = LIMIT) -> None:

@@ -7,9 +7,11 @@ import logging
 import os
 import resource
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import trio
@@ -21,10 +23,11 @@ from trioservice import (
     ServicesFailed,
     State,
     TCPServer,
+    UNIXServer,
 )
 from trioservice.errors import paths_of
 from trioservice.net.events import AcceptDelayed, ConnectionRejected
-from trioservice.net.listeners import SocketListener
+from trioservice.net.listeners import SocketListener, TCPListener, UNIXListener
 
 from .support import (
     LIMIT,
@@ -194,6 +197,36 @@ async def test_connections_that_the_kernel_had_taken_before_the_stop_are_served(
             for client in clients:
                 await client.aclose()
     assert server.statistics().accepted == 20
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux can refuse those who come and keep those who wait"
+)
+@pytest.mark.parametrize("kind", [TCPListener, UNIXListener])
+async def test_nobody_is_let_in_between_the_last_look_and_the_shutting_of_the_door(
+    kind: type[SocketListener], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The door would shut on them: their connection would be reset, and what they asked for be lost."""
+    family = socket.AF_INET if kind is TCPListener else socket.AF_UNIX
+    let_in = []
+    shut = kind.shut
+
+    def shut_late(listener: SocketListener) -> None:
+        with socket.socket(family) as late:
+            late.settimeout(0.05)
+            let_in.append(late.connect_ex(listener.address) == 0)
+        shut(listener)
+
+    monkeypatch.setattr(kind, "shut", shut_late)
+    server = TCPServer(0, echo, host=LOCAL) if kind is TCPListener else UNIXServer(str(tmp_path / "s"), echo)
+    async with running(server):
+        await server.stop()
+        assert let_in == [False]
+        await server.start()
+        async with trio.SocketStream(trio.socket.socket(family)) as client:
+            await client.socket.connect(server.addresses[0])
+            assert await ask(client, b"hello") == b"hello", "the next run lets people in again"
+    assert let_in == [False, False]
 
 
 async def test_the_limit_holds_while_it_drains() -> None:

@@ -32,7 +32,7 @@ def test_an_empty_list_of_hosts_is_a_mistake_and_not_all_of_them() -> None:
     ("kind", "place"),
     [(socket.SOCK_STREAM, TCPServerEndpoint(0)), (socket.SOCK_DGRAM, UDPServerEndpoint(0))],
 )
-def test_an_address_in_use_is_told_with_the_command_that_finds_who_has_it(
+async def test_an_address_in_use_is_told_with_the_command_that_finds_who_has_it(
     kind: socket.SocketKind, place: TCPServerEndpoint | UDPServerEndpoint
 ) -> None:
     """`ss` takes another letter for datagrams."""
@@ -48,7 +48,7 @@ def test_an_address_in_use_is_told_with_the_command_that_finds_who_has_it(
     assert caught.value.errno == errno.EADDRINUSE
 
 
-def test_every_option_is_set_before_the_socket_is_bound() -> None:
+async def test_every_option_is_set_before_the_socket_is_bound() -> None:
     """Afterwards it would be too late for most of them."""
     place = TCPServerEndpoint(0, ("::",), reuse_port=True, v6_only=False)
     with bound_socket(socket.AF_INET6, socket.SOCK_STREAM, ("::", 0, 0, 0), place) as sock:
@@ -58,14 +58,14 @@ def test_every_option_is_set_before_the_socket_is_bound() -> None:
         assert not sock.getblocking()
 
 
-def test_an_option_that_the_system_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_option_that_the_system_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not an AttributeError about the socket module."""
     monkeypatch.delattr(socket, "SO_REUSEPORT")
     with pytest.raises(CannotListenError, match="reuse_port is not available on this system"):
         bound_socket(socket.AF_INET, socket.SOCK_STREAM, LOCAL, TCPServerEndpoint(0, reuse_port=True))
 
 
-def test_a_device_that_does_not_exist_is_told() -> None:
+async def test_a_device_that_does_not_exist_is_told() -> None:
     """The mend is the command that lists those there are."""
     with pytest.raises(CannotListenError, match=r"ip link|CAP_NET_RAW"):
         bound_socket(socket.AF_INET, socket.SOCK_STREAM, LOCAL, TCPServerEndpoint(0, device="nothere0"))

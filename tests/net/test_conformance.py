@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import weakref
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar
@@ -157,8 +156,7 @@ class MemoryListener(Listener):
         await self._endpoint.comes.wait()
         self._endpoint.comes = trio.Event()
 
-    def waiting(self) -> Iterator[Connection]:
-        return iter(())
+    def refuse(self) -> None: ...
 
     def shut(self) -> None:
         self._open = False

@@ -87,7 +87,11 @@ def test_other_files_of_similar_names_are_left_alone(path: Path) -> None:
     assert {"app.log.old", "app.log.02"} <= set(names(path))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=50,
+    deadline=None,
+)
 @given(
     st.lists(st.one_of(st.text("abc", max_size=30), st.just("ROTATE"), st.just("REOPEN")), max_size=40),
     st.integers(1, 60),

@@ -91,6 +91,8 @@ class Acceptor:
                         listener.open()
                         acceptors.start_soon(self._accept, listener)
                     opened()
+            for listener in self._listeners:
+                listener.refuse()
             waiting = self._those_waiting()
         finally:
             for listener in self._listeners:

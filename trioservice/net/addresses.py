@@ -7,8 +7,10 @@ begins an abstract name is written ``@``, as systemd and ``ss`` write it.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..records import record
@@ -16,7 +18,7 @@ from ..records import record
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Address", "UNIXPeer", "show_address"]
+__all__ = ["Address", "Networks", "UNIXPeer", "show_address"]
 
 
 @record
@@ -101,3 +103,26 @@ def show_address(address: Address) -> str:
 def _printable(path: str) -> str:
     """A peer chooses its own name, and must not choose what our log says."""
     return path if path.isprintable() else repr(path)[1:-1]
+
+
+class Networks:
+    """Those who are believed what they say of others; ask by ``address in networks``.
+
+    Args:
+        networks: like ``"10.0.0.0/8"`` or ``"10.0.0.7"``, and ``"unix"`` for all UNIX sockets.
+
+    Raises:
+        ValueError: a text is none of these.
+    """
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._unix = "unix" in networks
+        self._networks = [ipaddress.ip_network(network) for network in networks if network != "unix"]
+
+    def __contains__(self, address: Address) -> bool:
+        if not isinstance(address, tuple):
+            return self._unix
+        host = ipaddress.ip_address(address[0])
+        if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+            host = host.ipv4_mapped
+        return any(host in network for network in self._networks)

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import trio
 
 from ..errors import CannotListenError
+from . import system
 from .addresses import Address, address_of, show_address
 
 __all__ = ["bind_everywhere", "bound_socket", "cannot_listen", "hosts", "reuse_address"]
@@ -160,7 +161,7 @@ def bound_socket(
     """
     with ExitStack() as undo:
         try:
-            sock = undo.enter_context(socket.socket(family, kind))
+            sock = undo.enter_context(system.open_socket(family, kind))
             sock.setblocking(False)
             _set_options(sock, family, kind, place)
             sock.bind(sockaddr)

@@ -21,6 +21,7 @@ from typing import TypeAlias
 import trio
 
 from ..errors import CannotConnectError
+from . import system
 from .addresses import peer_of, show_address, sockaddr_of
 from .endpoints import (
     SSLClientEndpoint,
@@ -75,7 +76,7 @@ async def connect(endpoint: StreamClientEndpoint, ssl_context: SSLContext | None
 async def _reach_tcp(endpoint: TCPClientEndpoint) -> Connection:
     with _trying(endpoint, endpoint.timeout):
         stream = await trio.open_tcp_stream(endpoint.host, endpoint.port, local_address=endpoint.bind_address)
-        return _connection(socket.socket(fileno=stream.socket.detach()))
+        return _connection(system.detached(stream.socket))
 
 
 @connect.register
@@ -91,7 +92,7 @@ _KNOCKS_AGAIN = 0.02
 async def _open_unix(path: str | bytes) -> SocketStream:
     # Not by trio.open_unix_socket: a full queue answers EAGAIN, which it takes for TCP's EINPROGRESS,
     # and so the socket for connected.
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = system.open_socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         while True:

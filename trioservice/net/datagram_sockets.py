@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import trio
 
 from ..errors import CannotConnectError
+from . import system
 from .addresses import Address, address_of, show_address, sockaddr_of
 from .binding import SockAddr, bind_everywhere, bound_socket
 from .endpoints import (
@@ -314,20 +315,20 @@ class DatagramSocket:
 
     async def wait_readable(self) -> None:
         """Wait until there may be a datagram, or a complaint."""
-        await trio.lowlevel.wait_readable(self.sock)
+        await system.wait_readable(self.sock)
 
     async def wait_writable(self) -> None:
         """Wait until one may be sent; trio lets only one task do so, so others queue."""
         async with self._writing:
             if self.is_closed:
                 raise trio.ClosedResourceError("this socket was closed")
-            await trio.lowlevel.wait_writable(self.sock)
+            await system.wait_writable(self.sock)
 
     def close(self) -> None:
         """Give it up."""
         if self._file is not None:
             self._file.release()
-        trio.lowlevel.notify_closing(self.sock)
+        system.notify_closing(self.sock)
         self.sock.close()
 
 
@@ -459,7 +460,7 @@ async def _(endpoint: SystemdEndpoint | FDEndpoint) -> list[DatagramSocket]:
 
 def _unix_socket(file: SocketFile) -> DatagramSocket:
     with ExitStack() as undo:
-        sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        sock = undo.enter_context(system.open_socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         file.bind(sock)
         undo.pop_all()
         return DatagramSocket(sock, file)
@@ -566,7 +567,7 @@ async def _(endpoint: UDPClientEndpoint) -> ConnectedSocket:
 
 def _udp_line(endpoint: UDPClientEndpoint, family: int, sockaddr: Any) -> ConnectedSocket:
     with ExitStack() as undo:
-        sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        sock = undo.enter_context(system.open_socket(family, socket.SOCK_DGRAM))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, endpoint.broadcast)
         if endpoint.bind_address is not None:
             # An address of the other family is a name that cannot be found in this one.
@@ -580,7 +581,7 @@ def _udp_line(endpoint: UDPClientEndpoint, family: int, sockaddr: Any) -> Connec
 async def _(endpoint: UNIXDatagramClientEndpoint) -> ConnectedSocket:
     file = None
     with ExitStack() as undo:
-        sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        sock = undo.enter_context(system.open_socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         if endpoint.bind_path is not None:
             # The server may be another user's.  Anybody else is refused by the kernel, whatever the mode.
             file = SocketFile(endpoint.bind_path, 0o666)

@@ -23,6 +23,9 @@ __all__ = [
     "Disconnected",
     "HandshakeFailed",
     "Listening",
+    "RequestFailed",
+    "RequestRefused",
+    "RequestTimedOut",
     "Throttle",
     "Unverified",
 ]
@@ -98,6 +101,69 @@ def reason_of(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):  # from a nursery of the handler's; its parts are alike
         error = error.exceptions[0]
     return str(error.__cause__ or error) or type(error).__name__
+
+
+@record
+class RequestFailed(Event):
+    """A handler raised *error*, which ended its request and nothing else (rule L16).
+
+    Args:
+        peer: who has asked.
+        request: the method and the target that were asked for.
+        error: what came out of the handler.
+    """
+
+    peer: Address
+    request: str
+    error: BaseException
+
+    @property
+    def level(self) -> int:
+        """A bug to be mended."""
+        return logging.ERROR
+
+    def __str__(self) -> str:
+        said = f"{type(self.error).__name__}: {self.error}"
+        return f"handler for {self.request} from {show_address(self.peer)} raised {said}"
+
+
+@record
+class RequestRefused(Event):
+    """What a client sent was no request that is taken here; told at most once a second.
+
+    Args:
+        peer: who has asked.
+        status: with which it was answered.
+        reason: what was wrong.
+        times: how many others were refused since the last such event.
+    """
+
+    peer: Address
+    status: int
+    reason: str
+    times: int
+
+    def __str__(self) -> str:
+        who = show_address(self.peer)
+        return f"refused a request from {who} with {self.status}: {self.reason}{and_more(self.times)}"
+
+
+@record
+class RequestTimedOut(Event):
+    """A request took longer than the limits allow; told at most once a second.
+
+    Args:
+        peer: who has asked.
+        reason: what took so long.
+        times: how many others took too long since the last such event.
+    """
+
+    peer: Address
+    reason: str
+    times: int
+
+    def __str__(self) -> str:
+        return f"request from {show_address(self.peer)} cut: {self.reason}{and_more(self.times)}"
 
 
 @record

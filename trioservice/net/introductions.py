@@ -7,11 +7,10 @@ its ``ssl_context`` say.
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from ssl import SSLContext
 
-from .addresses import Address
+from .addresses import Networks
 from .endpoints import (
     HAProxyServerEndpoint,
     SSLServerEndpoint,
@@ -44,11 +43,11 @@ class Introduction:
     def __init__(
         self, endpoint: StreamServerEndpoint, ssl_context: SSLContext | Certificates | None = None
     ) -> None:
-        self._proxies: _Proxies | None = None
+        self._proxies: Networks | None = None
         self.certificates = None if ssl_context is None else certificates_of(ssl_context)
         for layer in _layers(endpoint):
             if isinstance(layer, HAProxyServerEndpoint):
-                self._proxies = _Proxies(layer.trust)
+                self._proxies = Networks(layer.trust)
             elif isinstance(layer, StdioServerEndpoint) and self._proxies is not None:
                 raise ValueError(f"{endpoint}: no proxy can be before standard input")
             elif isinstance(layer, SSLServerEndpoint | TLSServerEndpoint):
@@ -63,6 +62,11 @@ class Introduction:
         """Whether nothing has to be said: there is neither a proxy nor TLS."""
         return self._proxies is None and self.certificates is None
 
+    @property
+    def awaits_proxy(self) -> bool:
+        """Whether a proxy is to say who the client is."""
+        return self._proxies is not None
+
     async def of_client(self, stream: Connection) -> None:
         """Let a proxy say who the client is.
 
@@ -73,7 +77,7 @@ class Introduction:
         if self._proxies is None:
             return
         assert isinstance(stream, SocketStream)
-        if not self._proxies.include(stream.peer):
+        if stream.peer not in self._proxies:
             raise Unwelcome("it is no proxy that proxy_protocol= trusts")
         data = b""
         while (found := read_header(data)) is None:
@@ -93,22 +97,6 @@ class Introduction:
         secure = TLSStream(stream, self.certificates.context, server_side=True)
         await secure.do_handshake()
         return secure
-
-
-class _Proxies:
-    """Those whose PROXY header is believed."""
-
-    def __init__(self, networks: Sequence[str]) -> None:
-        self._unix = "unix" in networks
-        self._networks = [ipaddress.ip_network(network) for network in networks if network != "unix"]
-
-    def include(self, peer: Address) -> bool:
-        if not isinstance(peer, tuple):
-            return self._unix
-        address = ipaddress.ip_address(peer[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
 
 
 def _layers(endpoint: StreamServerEndpoint) -> Iterator[StreamServerEndpoint]:

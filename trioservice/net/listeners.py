@@ -15,12 +15,15 @@ from __future__ import annotations
 import errno
 import functools
 import socket
+import struct
+import sys
 from abc import ABC, abstractmethod
+from array import array
 from contextlib import ExitStack, suppress
 
 import trio
 
-from . import stdio
+from . import stdio, system
 from .addresses import Address, address_of, peer_of
 from .binding import Place, SockAddr, bind_everywhere, bound_socket, cannot_listen, reuse_address
 from .endpoints import (
@@ -80,12 +83,42 @@ class Listener(ABC):
         """Wait until somebody may be at the door."""
 
     @abstractmethod
+    def refuse(self) -> None:
+        """Let nobody in from now on; whoever waits already can still be accepted.
+
+        A connection that is let in between the last look at the queue and the shutting of the door
+        would be reset, and what its client has asked for be lost.
+        """
+
+    @abstractmethod
     def shut(self) -> None:
         """Take no more connections, and keep the place."""
 
     @abstractmethod
     def close(self) -> None:
         """Give up the place."""
+
+
+# Linux's, which the socket module does not name (socket(7)).
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+
+# A program of the packet filter that drops what begins a connection, which in TCP is what has the flag
+# SYN (bit 1 of byte 13; RFC 9293, 3.1).  The last step of a handshake has it not, so that those under way
+# come to their end.
+_NO_SYN = (
+    (0x30, 0, 0, 13),  # load byte 13
+    (0x45, 0, 1, 0b10),  # go on with the next step if that bit is set, else with the one after
+    (0x06, 0, 0, 0),  # keep nothing of the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep all
+)
+
+
+def _drop_handshakes(sock: socket.socket) -> None:
+    """Have the kernel drop the first step of any handshake with *sock*."""
+    program = array("B", b"".join(struct.pack("HBBI", *step) for step in _NO_SYN))
+    address, _ = program.buffer_info()
+    with suppress(OSError):  # some sandboxes have no packet filters
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), address))
 
 
 class SocketListener(Listener):
@@ -120,15 +153,20 @@ class SocketListener(Listener):
             return None
         return SocketStream(sock, peer_of(sock, sockaddr))
 
+    def fileno(self) -> int:
+        """The socket's descriptor, for those to whom it is lent."""
+        assert self._sock is not None
+        return self._sock.fileno()
+
     async def wait(self) -> None:
         """Wait until somebody may be there."""
         assert self._sock is not None
-        await trio.lowlevel.wait_readable(self._sock)
+        await system.wait_readable(self._sock)
 
     def close(self) -> None:
         """Give up the socket."""
         if self._sock is not None:
-            trio.lowlevel.notify_closing(self._sock)
+            system.notify_closing(self._sock)
             self._sock.close()
             self._sock = None
 
@@ -165,6 +203,14 @@ class TCPListener(SocketListener):
             if error.errno != errno.EINVAL:  # that one means: still bound
                 raise
 
+    def refuse(self) -> None:
+        """Let nobody begin a handshake.
+
+        Who tries hears nothing, and tries again a second later, when the port refuses or is another's.
+        """
+        if self._open and self._sock is not None and sys.platform == "linux":
+            _drop_handshakes(self._sock)
+
     def shut(self) -> None:
         """Refuse connections from now on, and keep the port."""
         if not self._open or self._sock is None:
@@ -175,6 +221,8 @@ class TCPListener(SocketListener):
         except OSError:  # only Linux can un-listen
             self.close()
             return
+        with suppress(OSError):  # there is none
+            self._sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
         with suppress(OSError):  # whoever was quicker is named when this is opened again
             self._bind_again(self._sock)
         reuse_address(self._sock, False)  # while nobody listens, it would let others have the port
@@ -194,7 +242,7 @@ class UNIXListener(SocketListener):
 
     def _bound(self) -> socket.socket:
         with ExitStack() as undo:
-            sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            sock = undo.enter_context(system.open_socket(socket.AF_UNIX, socket.SOCK_STREAM))
             sock.setblocking(False)
             self._file.bind(sock)
             undo.pop_all()
@@ -207,6 +255,12 @@ class UNIXListener(SocketListener):
             self._sock = self._bound()
             self._spent = False
         super().open()
+
+    def refuse(self) -> None:
+        """Refuse connections; those that are there can be accepted, which with TCP they could not."""
+        if self._open and self._sock is not None:
+            with suppress(OSError):  # not everywhere can a door be shut that was open
+                self._sock.shutdown(socket.SHUT_RDWR)
 
     def shut(self) -> None:
         """Refuse connections from now on, and keep the path."""
@@ -249,6 +303,9 @@ class InheritedListener(SocketListener):
         else:
             super().open()
 
+    def refuse(self) -> None:
+        """Do nothing: who comes now will be served by the next run."""
+
     def shut(self) -> None:
         """Take no more connections."""
         self._open = False
@@ -279,8 +336,11 @@ class StdioListener(Listener):
         """Nothing: nobody has to be waited for."""
         await trio.lowlevel.checkpoint()
 
-    def shut(self) -> None:
+    def refuse(self) -> None:
         """Nothing: there is nobody to refuse."""
+
+    def shut(self) -> None:
+        """Nothing: nobody else would come in."""
 
     def close(self) -> None:
         """Let others have standard input and output."""

@@ -33,6 +33,7 @@ import trio
 
 from ..errors import MembershipError, ServiceStateError
 from ..records import record
+from . import system
 from .addresses import Address
 from .binding import SockAddr, bind_everywhere, cannot_listen, hosts
 from .datagram_sockets import DatagramSocket, bind_datagrams
@@ -245,7 +246,7 @@ async def _(endpoint: _SharedPort) -> list[DatagramSocket]:
 def _shared_socket(family: socket.AddressFamily, sockaddr: SockAddr) -> DatagramSocket:
     with ExitStack() as undo:
         try:
-            sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            sock = undo.enter_context(system.open_socket(family, socket.SOCK_DGRAM))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if not _LINUX and hasattr(socket, "SO_REUSEPORT"):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

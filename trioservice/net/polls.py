@@ -22,6 +22,8 @@ from typing import Any, Protocol
 
 import trio
 
+from . import system
+
 __all__ = ["AVAILABLE", "DOUBTFUL", "ENDED", "NEWS", "READABLE", "WRITABLE", "Poll", "Watcher", "open_poll"]
 
 #: Whether this system has what a :class:`Poll` is made of.
@@ -71,7 +73,7 @@ class Poll:
     """Sockets and their watchers; made by :func:`open_poll`."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll = system.open_epoll()
         self._watchers: dict[int, Watcher] = {}
         self._recalled: dict[Watcher, None] = {}  # each once, however often it asked
         self._recall = trio.lowlevel.ParkingLot()
@@ -106,9 +108,8 @@ class Poll:
         with self._pumping:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell_those_recalled)
-                descriptor = self._epoll.fileno()
                 while True:
-                    await trio.lowlevel.wait_readable(descriptor)
+                    await system.wait_readable(self._epoll)
                     self._tell()
 
     def _tell(self) -> None:

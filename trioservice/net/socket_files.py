@@ -22,6 +22,7 @@ from contextlib import ExitStack, suppress
 
 from ..errors import CannotListenError
 from .addresses import show_address, sockaddr_of
+from .system import SimulatedSocket
 
 __all__ = ["SocketFile"]
 
@@ -74,7 +75,8 @@ class SocketFile:
             CannotListenError: the path is taken, or cannot be had; then nothing has changed
                 if this was the first call.
         """
-        if self.path.startswith("@"):
+        # A simulated socket has a name and no file: nothing of this machine is to depend on it.
+        if self.path.startswith("@") or isinstance(sock, SimulatedSocket):
             self._bind_name(sock)
             return
         # Whoever changes the folder later (a daemon does) must not make us remove another's file.

@@ -6,14 +6,19 @@ and the knowledge of whether an error was the connection's own.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import struct
 import weakref
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import trio
 
+from . import system
 from .addresses import Address, address_of
 from .polls import DOUBTFUL, ENDED, NEWS, READABLE, WRITABLE, Poll, Watcher
 
@@ -22,6 +27,9 @@ __all__ = ["MOST", "Connection", "SocketStream", "StreamHandler"]
 #: What a receive takes at most, unless it is asked for another number.  For each the interpreter takes so
 # much memory and gives back what was not needed; from 64 KiB on the C library tidies up each time.
 MOST = 60 * 1024
+
+# So much of a file is sent between two looks at what other tasks want.
+_MOST_OF_FILE = 1024 * 1024
 
 # What is done for every message is looked up once.
 _current_task = trio.lowlevel.current_task
@@ -62,6 +70,26 @@ class Connection(trio.abc.Stream):
     def progress(self) -> object:
         """Something that differs from before if bytes have moved since."""
         return self.bytes_received, self.bytes_sent
+
+    async def send_file(self, fileno: int, offset: int, count: int) -> None:
+        """Send a part of an open file, whose position is neither used nor changed.
+
+        Args:
+            fileno: the file's descriptor.
+            offset: where the part begins.
+            count: how many bytes it has.
+
+        Raises:
+            EOFError: the file has less.
+            trio.BrokenResourceError: the peer has gone.
+        """
+        end = offset + count
+        while offset < end:
+            data = os.pread(fileno, min(end - offset, MOST), offset)
+            if not data:
+                raise _too_short(end - offset)
+            await self.send_all(data)
+            offset += len(data)
 
     @abstractmethod
     def abandon(self) -> None:
@@ -139,7 +167,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
     @property
     def socket(self) -> trio.socket.SocketType:
         """The socket below, for options; what closes it is :meth:`aclose`."""
-        return trio.socket.from_stdlib_socket(self._sock)
+        return system.as_trio_socket(self._sock)
 
     @property
     def local(self) -> Address:
@@ -197,7 +225,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
                 await trio.lowlevel.checkpoint()
                 data = self.receive_nowait(max_bytes)
                 if data is None:
-                    await trio.lowlevel.wait_readable(self._sock)
+                    await system.wait_readable(self._sock)
             self._earned = True
             if data is None:
                 data = self.receive_nowait(max_bytes)
@@ -263,15 +291,53 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         try:
             with memoryview(data) as whole, whole.cast("B") as rest:
                 while sent < len(rest):
-                    if self._watcher is not None or self._watch():
-                        self._writer = _current_task()
-                        await _wait_task_rescheduled(self._stop_writing)
-                    else:
-                        await trio.lowlevel.wait_writable(self._sock)
+                    await self._room()
                     with rest[sent:] as piece:
                         sent += self.send_nowait(piece)
         finally:
             self._is_sending = False
+
+    async def _room(self) -> None:
+        """Wait until the kernel takes more."""
+        if self._watcher is not None or self._watch():
+            self._writer = _current_task()
+            await _wait_task_rescheduled(self._stop_writing)
+        else:
+            await system.wait_writable(self._sock)
+
+    async def send_file(self, fileno: int, offset: int, count: int) -> None:
+        """Send a part of an open file; the kernel does it by itself (sendfile), if it can."""
+        end = offset + count
+        if not isinstance(self._sock, system.Simulated):
+            if self._is_sending or self._has_sent_eof:
+                self._refuse_to_send()
+            self._earned = False
+            self._is_sending = True
+            try:
+                offset = await self._let_kernel_send(fileno, offset, end)
+            finally:
+                self._is_sending = False
+        await super().send_file(fileno, offset, end - offset)
+
+    async def _let_kernel_send(self, fileno: int, offset: int, end: int) -> int:
+        """Send from *offset* to *end*, or, if it is a kind of file that the kernel cannot send, so far."""
+        await trio.lowlevel.checkpoint()
+        while offset < end:
+            try:
+                sent = os.sendfile(self._sock.fileno(), fileno, offset, min(end - offset, _MOST_OF_FILE))
+            except BlockingIOError:
+                await self._room()
+                continue
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    break
+                self._fail(error)
+            if not sent:
+                raise _too_short(end - offset)
+            self.bytes_sent += sent
+            offset += sent
+            await trio.lowlevel.checkpoint()
+        return offset
 
     def _stop_writing(self, _: object) -> trio.lowlevel.Abort:
         self._writer = None
@@ -285,7 +351,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError(_CLOSED)
         self._is_sending = True
         try:
-            await trio.lowlevel.wait_writable(self._sock)
+            await system.wait_writable(self._sock)
         finally:
             self._is_sending = False
 
@@ -367,6 +433,12 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         self.abandon()
         await trio.lowlevel.checkpoint()
 
+    def reset(self) -> None:
+        """Close both halves, now, and have the peer told that there was more to say."""
+        with suppress(OSError):  # it is closed already
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abandon()
+
     def abandon(self) -> None:
         """Close both halves, now."""
         if self._poll is not None and self._watcher is not None:
@@ -375,7 +447,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         if self._sock.fileno() == -1:
             return
         if self._poll is None or self._is_sending:
-            trio.lowlevel.notify_closing(self._sock)
+            system.notify_closing(self._sock)
         self._sock.close()
         self._poll = None
         self.is_readable = True  # to try is to be told that it is closed
@@ -383,6 +455,10 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
             if waiter is not None:
                 _reschedule(waiter, NEWS)
         self._reader = self._writer = None
+
+
+def _too_short(missing: int) -> EOFError:
+    return EOFError(f"the file ends {missing} bytes before the end of what was to be sent of it")
 
 
 def _unsent(sock: socket.socket) -> int:

@@ -408,6 +408,10 @@ class TLSStream(Connection):
         """On the wire, so far."""
         return self.below.bytes_sent
 
+    def progress(self) -> object:
+        """Something that differs from before if bytes have moved on the wire."""
+        return self.below.progress()
+
     def abandon(self) -> None:
         """Close it at once, without TLS's own end."""
         self.below.abandon()

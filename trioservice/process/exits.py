@@ -27,7 +27,7 @@ class Exit(enum.IntEnum):
     NO_INPUT = 66, "the target: no such file, module or attribute"
     START_FAILED = 69, "the application did not become ready: a service failed to start, a port is in use"
     LOAD_FAILED = 70, "the target raised an exception while it was loaded"
-    CANNOT_CREATE = 73, "a log file or a pid file cannot be made"
+    CANNOT_CREATE = 73, "a file cannot be made: a log, a pid file, a picture"
     OUTPUT_FAILED = 74, "what was asked for could not be written to standard output"
     ALREADY_RUNNING = 75, "the application runs already: another process holds the pid file"
     NO_PERMISSION = 77, "what the start needs is not allowed: to bind a port, to become another user"

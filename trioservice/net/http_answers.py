@@ -1,0 +1,194 @@
+"""Heads of answers: what is told, what is added, and how the body will end.  Pure.
+
+The server decides how a body is framed and whether the connection is kept, since it knows what the
+client can understand and what comes next.  So of a handler's headers it keeps all but those two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from email.utils import formatdate
+from enum import Enum
+from functools import lru_cache
+from http import HTTPStatus
+from typing import NamedTuple
+
+from .http_messages import Request
+
+__all__ = ["Framing", "Stamp", "compose", "phrase_of"]
+
+
+class Framing(Enum):
+    """How a client knows where an answer's body ends."""
+
+    NONE = "there is none"
+    LENGTH = "by its length"
+    CHUNKED = "by the empty chunk"
+    CLOSE = "by the end of the connection"
+
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
+def phrase_of(status: int) -> str:
+    """The words that go with *status*."""
+    return _PHRASES.get(status, "")
+
+
+class Stamp:
+    """The headers ``date`` and ``server``, as they are sent; they are written once a second.
+
+    Args:
+        server: what the server is called; ``b""`` to keep that to oneself.
+    """
+
+    def __init__(self, server: bytes) -> None:
+        self._second = -1
+        self._server = _line(b"server", server) if server else b""
+        self._both = b""
+
+    def at(self, now: float) -> bytes:
+        """Both of them, at *now*, seconds since 1970."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._both = _line(b"date", formatdate(second, usegmt=True).encode("ascii")) + self._server
+        return self._both
+
+    def without(self, given: frozenset[bytes]) -> bytes:
+        """Those of the last moment that are not *given*."""
+        date, end, _ = self._both.partition(b"\r\n")
+        return (date + end) * (b"date" not in given) + self._server * (b"server" not in given)
+
+
+class _Plan(NamedTuple):
+    """A head, but for the moment; and what follows from it."""
+
+    status_line: bytes
+    others: bytes
+    given: frozenset[bytes]  # of the headers that are stamped
+    framing: Framing
+    left: int
+    close: bool
+
+
+def compose(
+    request: Request | None,
+    status: int,
+    headers: Iterable[tuple[bytes, bytes]],
+    length: int | None,
+    close: bool,
+    stamp: Stamp,
+    now: float,
+) -> tuple[bytes, Framing, int, bool]:
+    """The head of an answer.
+
+    Args:
+        request: what is answered; ``None`` if it could not be read.
+        status: from 200 on.
+        headers: of the handler.
+        length: of the body, where all of it is there.
+        close: the connection will not be kept.
+        stamp: writes ``date`` and ``server``, unless they are among *headers*.
+        now: seconds since 1970.
+
+    Returns:
+        the head; how the body ends; what is to be sent of it (1, if nobody knows); whether the
+        connection ends with it.
+
+    Raises:
+        ValueError: this cannot be sent.
+    """
+    method, version = ("GET", "1.0") if request is None else (request.method, request.http_version)
+    told = tuple(headers)
+    try:
+        plan = _plan(status, told, length, close, method == "HEAD", version == "1.1")
+    except TypeError:  # lists, as some have them, are not known again
+        told = tuple([(name, value) for name, value in told])
+        plan = _plan(status, told, length, close, method == "HEAD", version == "1.1")
+    status_line, others, given, framing, left, close = plan
+    stamped = stamp.at(now)
+    if given:
+        stamped = stamp.without(given)
+    return status_line + stamped + others, framing, left, close
+
+
+@lru_cache(512)  # most heads have been sent before
+def _plan(
+    status: int,
+    headers: tuple[tuple[bytes, bytes], ...],
+    length: int | None,
+    close: bool,
+    head_only: bool,
+    knows_chunks: bool,
+) -> _Plan:
+    lines, given, told = [], set(), None
+    for name, value in headers:
+        kind = name.lower()
+        if kind == b"content-length":
+            told = _length(value)
+        elif kind == b"connection":
+            close = close or b"close" in value.lower()
+        elif kind != b"transfer-encoding":
+            lines.append(_line(name, value))
+            given.add(kind)
+    framing, length = _framing(status, told, length, head_only, knows_chunks)
+    if length is not None:
+        lines.append(b"content-length: %d\r\n" % length)
+    elif framing is Framing.CHUNKED:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    close = close or framing is Framing.CLOSE
+    if close:
+        lines.append(b"connection: close\r\n")
+    elif not knows_chunks:  # a client that speaks HTTP/1.0, and wants to be told
+        lines.append(b"connection: keep-alive\r\n")
+    left = 0 if framing is Framing.NONE else 1 if length is None else length
+    stamped = frozenset(given) & {b"date", b"server"}
+    return _Plan(_status_line(status), b"".join([*lines, b"\r\n"]), stamped, framing, left, close)
+
+
+def _framing(
+    status: int, told: int | None, length: int | None, head_only: bool, knows_chunks: bool
+) -> tuple[Framing, int | None]:
+    """How the body ends, and its length, as it is told."""
+    if status == 204:
+        return Framing.NONE, None
+    if status == 304 or head_only:
+        return Framing.NONE, told if told is not None else length or None
+    if length is not None and told not in (None, length):
+        raise ValueError(f"content-length says {told}, and the body has {length} bytes")
+    if length is not None or told is not None:
+        return Framing.LENGTH, told if length is None else length
+    return (Framing.CHUNKED if knows_chunks else Framing.CLOSE), None
+
+
+def _length(value: bytes) -> int:
+    if not value.isdigit():
+        raise ValueError(f"content-length is a number of bytes, not {value!r}")
+    return int(value)
+
+
+def _status_line(status: int) -> bytes:
+    if not (isinstance(status, int) and 200 <= status <= 999):
+        raise ValueError(f"an answer's status is a number from 200 to 999, not {status!r}")
+    return f"HTTP/1.1 {int(status)} {phrase_of(status)}\r\n".encode("ascii")
+
+
+# RFC 9110, 5.1 and 5.5.
+_HEADER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\0\r\n]*\r\n")
+
+
+def _line(name: bytes, value: bytes) -> bytes:
+    """A header as it is sent.
+
+    Raises:
+        ValueError: it cannot be sent; most of all, if it would be two.
+    """
+    try:
+        line = b"%b: %b\r\n" % (name, value)
+    except TypeError:
+        raise ValueError(f"a header is a pair of bytes, not {name!r} and {value!r}") from None
+    if _HEADER.fullmatch(line) is None:
+        raise ValueError(f"{name!r}: {value!r} is no header that can be sent")
+    return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from imported import forgotten_afterwards
+from imported import entry_points_of_others, forgotten_afterwards
 from process.support import as_in_a_fresh_process
 
 from trioservice import __version__
@@ -356,6 +357,8 @@ WEB = (
 @pytest.fixture
 def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed package whose plugin is a command, and another one whose is broken."""
+    # Ours are there as well, one of them is called web, too, and none is a matter of these tests.
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points_of_others)
     site = tmp_path / "site"
     for package, code in (("webplugin", WEB), ("badplugin", "1 / 0")):
         info = site / f"{package}-1.0.dist-info"
@@ -437,3 +440,15 @@ def test_a_logger_that_is_none_is_status_64(cli: Cli, logger: str) -> None:
     status, _, err = cli("run", "--logger", logger, "app.tac")
     assert status == Exit.USAGE
     assert is_one_line_and_a_hint(err)
+
+
+@pytest.mark.parametrize("command", ["plan", "check", "config"])
+def test_ctrl_c_while_a_target_is_loaded_is_no_traceback(cli: Cli, tmp_path: Path, command: str) -> None:
+    (tmp_path / "app.tac").write_text("raise KeyboardInterrupt")
+    assert cli(command, "app.tac") == (130, "", "\ntrioservice: interrupted\n")
+
+
+def test_a_flag_that_is_turned_off_in_the_way_of_others_is_told_ours(cli: Cli) -> None:
+    status, _, err = cli("web", "--no-listings")
+    assert status == Exit.USAGE
+    assert err.endswith("hint: did you mean --listings=no?\n")

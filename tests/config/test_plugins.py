@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from imported import forgotten_afterwards
+from imported import entry_points_of_others, forgotten_afterwards
 
 from trioservice import Application
 from trioservice.config.mistakes import Fault, Mistake
@@ -30,6 +31,8 @@ web = Plugin(make_service, help="serve a folder", options=(option("port", 80), o
 
 @pytest.fixture(autouse=True)
 def _fresh_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    # Ours are there as well, and no matter of these tests.
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points_of_others)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with forgotten_afterwards(tmp_path):
         yield

@@ -114,6 +114,9 @@ class _Reader:
             if spelling in (f"--{name}", f"-{letter}"):
                 raise self._mistake(f"{spelling} is an option of twistd", instead)
         inside = f" in {word}" if len(word) > 2 else ""
+        known = self._known.get(f"--{spelling.removeprefix('--no-')}")
+        if spelling.startswith("--no-") and known is not None and known.form.is_flag:
+            raise self._mistake(f"there is no option {spelling}", f"did you mean --{known.name}=no?")
         guess = similar(spelling[2:], [known[2:] for known in self._known if known.startswith("--")])
         hint = f"did you mean --{guess}?" if guess else ""
         raise self._mistake(f"there is no option {spelling}{inside}", hint)

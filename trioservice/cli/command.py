@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..config.layers import Layers
 from ..config.mistakes import Fault, Mistake
@@ -22,9 +22,12 @@ from .launch import no_search_for_garbage
 if TYPE_CHECKING:
     from ..application import Application
     from ..config.parameters import Parameters
+    from ..config.targets import Maker
     from ..process.settings import Settings
 
 __all__ = ["Asked", "Command", "Positional"]
+
+T = TypeVar("T")
 
 
 class Positional(NamedTuple):
@@ -103,7 +106,30 @@ class Asked:
         with no_search_for_garbage():
             from ..config.targets import load
 
-        return load(self.words["TARGET"], self.parameters)
+        return self._loaded(load)
+
+    def maker(self) -> Maker:
+        """What makes the application that is the target, once more each time.
+
+        Raises:
+            Mistake: as for :meth:`load`.
+        """
+        with no_search_for_garbage():
+            from ..config.targets import load_maker
+
+        return self._loaded(load_maker)
+
+    def _loaded(self, by: Callable[..., T]) -> T:
+        from ..errors import ServiceError
+        from ..integrations.twisted import adopted, reactor_on_demand
+
+        try:
+            with reactor_on_demand():
+                return by(self.words["TARGET"], self.parameters, adopt=adopted)
+        except Mistake:
+            raise
+        except ServiceError as error:  # of adoption: what the application's own code raises, targets tells
+            raise Mistake(str(error), hint="", fault=Fault.INVALID) from None
 
     def settings(self) -> Settings:
         """How the process is to be run.

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..config.options import FOR_LOADING, FOR_RUNNING, HELP, Option
-from ..forms import items, named_value, or_never, path, seconds
+from ..forms import count, flag, items, named_value, or_never, path, seconds, whole
 from ..process.exits import Exit
 from .command import Asked, Command, Positional
 from .launch import no_search_for_garbage
@@ -37,6 +37,21 @@ def _plan(asked: Asked) -> int:
     from .plan import drawn
 
     return _print(drawn(asked.load()))
+
+
+def _check(asked: Asked) -> int:
+    from ..testing.command import check
+
+    seeds, seed, jobs, explain, svg = (asked.layers.look_up(option).value for option in _FOR_CHECKING)
+    return check(
+        asked.maker(),
+        asked.words["TARGET"],
+        seeds=seeds,
+        seed=seed,
+        jobs=jobs,
+        explain=explain,
+        svg=svg,
+    )
 
 
 def _config(asked: Asked) -> int:
@@ -112,6 +127,21 @@ _INTO = Option(
     own=True,
 )
 
+_FOR_CHECKING = (
+    Option("seeds", count, 1000, "how many lives are lived", group="check", own=True),
+    Option("seed", whole, None, "live this one only", group="check", own=True),
+    Option(
+        "jobs",
+        count,
+        None,
+        "how many at a time; by default one for each processor",
+        group="check",
+        own=True,
+    ),
+    Option("explain", flag, False, "tell the story of the life that was found", group="check", own=True),
+    Option("svg", path, None, "draw it into this file", group="check", own=True),
+)
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="run",
@@ -131,6 +161,18 @@ COMMANDS: tuple[Command, ...] = (
         run=_plan,
         positionals=(_TARGET,),
         options=FOR_LOADING,
+    ),
+    Command(
+        name="check",
+        help="live an application through thousands of simulated lives",
+        description=(
+            "Live an application through simulated lives, in virtual time and a network in memory: its "
+            "services are stopped, started, made to fail, visited by clients. The first broken promise is "
+            "told, with the shortest script that shows it."
+        ),
+        run=_check,
+        positionals=(_TARGET,),
+        options=(*_FOR_CHECKING, *FOR_LOADING),
     ),
     Command(
         name="unit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CannotRun as error:
         _tell(f"trioservice: {error}\n  hint: {error.hint}\n")
         return error.status
+    except KeyboardInterrupt:  # while a target was loaded; what goes on after that has an answer of its own
+        _tell("\ntrioservice: interrupted\n")
+        return 128 + signal.SIGINT
 
 
 def _obey(argv: list[str]) -> int:

@@ -223,7 +223,7 @@ def _read(form: forms.Form, given: object, source: str, fault: Fault) -> Any:
     try:
         return form.take(given)
     except FormError as error:
-        hint = error.hint or "`trioservice run --help` tells what each setting takes"
+        hint = error.hint or "the command's --help tells what each setting takes"
         raise Mistake(f"{source}: {error}", hint=hint, fault=fault) from None
 
 

@@ -113,7 +113,8 @@ def application_of(name: str, plugin: Plugin, values: Mapping[str, Any]) -> Appl
     Raises:
         TargetError: it raises, or makes something else.
     """
-    from .targets import as_application, calling_theirs
+    from .targets import as_application
+    from .theirs import calling_theirs
 
     made = calling_theirs(partial(plugin.make_service, **values), f"making the service of {name!r}")
     return as_application(made, f"what the plugin {name!r} made", name)
@@ -136,7 +137,7 @@ def _packages(entries: Sequence[EntryPoint]) -> str:
 
 
 def _load(name: str, entries: Sequence[EntryPoint], taken: Sequence[str]) -> Plugin:
-    from .targets import calling_theirs
+    from .theirs import calling_theirs
 
     if len(entries) > 1:
         raise _broken(f"{_packages(entries)} both add a command {name!r}", "remove one of them")

@@ -16,33 +16,36 @@ import importlib
 import importlib.util
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn
 
 from ..application import Application
-from ..errors import is_machinery
 from ..service import Service
-from .mistakes import Fault, Mistake
+from .mistakes import Fault
 from .parameters import Parameters
+from .theirs import TargetError, calling_theirs
 
-__all__ = ["TargetError", "as_application", "calling_theirs", "load"]
+__all__ = ["Maker", "TargetError", "as_application", "load", "load_maker"]
 
-T = TypeVar("T")
 
 _ABSENT = object()
 
 
-class TargetError(Mistake):
-    """A target that does not lead to an application."""
+def _as_it_is(found: object) -> object:
+    return found
 
 
-def load(target: str, parameters: Parameters | None = None) -> Application:
+def load(
+    target: str,
+    parameters: Parameters | None = None,
+    *,
+    adopt: Callable[[object], object] = _as_it_is,
+) -> Application:
     """The application that *target* names.
 
     A Service that is no Application is put below one that is named after the target.
@@ -50,22 +53,61 @@ def load(target: str, parameters: Parameters | None = None) -> Application:
     Args:
         target: a file or ``package.module:attribute``.
         parameters: who answers when the application asks for its parameters.
+        adopt: makes an application of another framework one of ours, and leaves all else as it is.
 
     Raises:
         TargetError: there is none.
         Mistake: a parameter was set to what it cannot be, or is not there.
     """
     with parameters.asked() if parameters is not None else nullcontext():
-        return _load(target)
+        return as_application(*_find(target), adopt)
 
 
-def _load(target: str) -> Application:
+class Maker(NamedTuple):
+    """What makes the application that a target names.
+
+    Args:
+        make: makes it.
+        anew: whether each call makes another one; else it is always the one that was loaded.
+    """
+
+    make: Callable[[], Application]
+    anew: bool
+
+
+def load_maker(
+    target: str,
+    parameters: Parameters | None = None,
+    *,
+    adopt: Callable[[object], object] = _as_it_is,
+) -> Maker:
+    """Load what *target* names, for somebody who wants to make the application more than once.
+
+    The arguments are those of :func:`load`.
+
+    Raises:
+        TargetError: there is none.
+        Mistake: a parameter was set to what it cannot be, or is not there.
+    """
+    asked = parameters.asked if parameters is not None else nullcontext
+    with asked():
+        found, where, name = _find(target)
+        first = as_application(found, where, name, adopt)
+
+    def make() -> Application:
+        with asked():
+            return as_application(found, where, name, adopt)
+
+    anew = callable(found) and not isinstance(found, Service)
+    return Maker(make, True) if anew else Maker(lambda: first, False)
+
+
+def _find(target: str) -> tuple[object, str, str]:
+    """What was found, where, and what it is called if it needs a name."""
     if _looks_like_a_file(target):
         path = Path(target)
-        found, where, name = _load_file(path), f"`application` in {target}", path.stem
-    else:
-        found, where, name = _load_attribute(target), target, target.rpartition(":")[2]
-    return as_application(found, where, name)
+        return _load_file(path), f"`application` in {target}", path.stem
+    return _load_attribute(target), target, target.rpartition(":")[2]
 
 
 def _looks_like_a_file(target: str) -> bool:
@@ -196,13 +238,16 @@ def _import(name: str) -> ModuleType:
 # ---- whatever was found
 
 
-def as_application(found: object, where: str, name: str) -> Application:
+def as_application(
+    found: object, where: str, name: str, adopt: Callable[[object], object] = _as_it_is
+) -> Application:
     """The Application that *found* is, that it returns when called, or that it is put below.
 
     Args:
         found: an Application, a Service, or a callable that returns one.
         where: what it was called there.
         name: for an Application that has to be made.
+        adopt: as for :func:`load`.
     """
     if found is Application:
         raise TargetError(
@@ -213,6 +258,7 @@ def as_application(found: object, where: str, name: str) -> Application:
     if callable(found) and not isinstance(found, Service):
         where = f"what {where} returned"
         found = calling_theirs(found, f"calling {name}")
+    found = adopt(found)
     if isinstance(found, Application):
         return found
     if not isinstance(found, Service):
@@ -231,52 +277,3 @@ def as_application(found: object, where: str, name: str) -> Application:
             fault=Fault.INVALID,
         )
     return Application(name, found)
-
-
-def calling_theirs(theirs: Callable[[], T], doing: str) -> T:
-    """Call what runs the user's code; what it raises is told with the user's own frames only."""
-    try:
-        return theirs()
-    except Mistake:
-        raise
-    except SyntaxError as error:
-        raise (_misspelt(error, doing) if _is_in_a_file(error) else _raised(error, doing)) from None
-    except SystemExit as error:
-        # Obeyed, it would look as if the application had run and come to its end.
-        raise _raised(error, doing) from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs, and they want to see it
-        raise _raised(error, doing) from None
-
-
-def _is_in_a_file(error: SyntaxError) -> bool:
-    """Whether it is the file that Python could not read, rather than what the file gave to ``eval``."""
-    if error.filename is None:
-        return not _users_frames(error)
-    return os.path.isfile(error.filename)
-
-
-def _misspelt(error: SyntaxError, doing: str) -> TargetError:
-    where = error.filename or doing
-    if error.lineno:
-        where += f", line {error.lineno}"
-    hint = (error.text or "").strip() or "is it a Python file, in UTF-8?"
-    return TargetError(f"{where}: {error.msg}", hint=hint, fault=Fault.INVALID)
-
-
-def _raised(error: BaseException, doing: str) -> TargetError:
-    trace = traceback.TracebackException.from_exception(error)
-    trace.stack = _users_frames(error)
-    said, _, more = str(error).partition("\n")  # the whole of it stands in the traceback
-    return TargetError(
-        f"{type(error).__name__} while {doing}: {said}{' ...' if more else ''}",
-        hint="the traceback above is that of your own code"
-        if trace.stack
-        else "it was called with no arguments",
-        fault=Fault.RAISED,
-        details="".join(trace.format()) if trace.stack else "",
-    )
-
-
-def _users_frames(error: BaseException) -> traceback.StackSummary:
-    frames = traceback.walk_tb(error.__traceback__)
-    return traceback.StackSummary.extract((frame, line) for frame, line in frames if not is_machinery(frame))

@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 
-from . import lifecycle, workloads
+from . import lifecycle, names, workloads
 from .building import CannotBuildError, load_program
 from .contestants import among
 from .measuring import (
@@ -20,7 +20,7 @@ from .report import RESULTS, machine, tables, write
 from .targets import verdicts
 from .workloads import Settings, Workload
 
-WORKLOADS = workloads.WORKLOADS + lifecycle.WORKLOADS
+WORKLOADS = workloads.WORKLOADS + names.WORKLOADS + lifecycle.WORKLOADS
 ROUNDS, QUICK_ROUNDS = 15, 5
 SLICE, QUICK_SLICE = 0.3, 0.15  # seconds
 

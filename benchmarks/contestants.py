@@ -16,9 +16,17 @@ STREAM_LANE, FAST_LANE = "trioservice, stream lane", "trioservice, fast lane"
 TWISTED, RAW_TRIO = "Twisted", "raw trio"
 UVLOOP_STREAMS, UVLOOP_PROTOCOL = "uvloop streams", "uvloop Protocol"
 C_EPOLL = "C, epoll"
+ASGI = "trioservice, ASGI"
+UVICORN_ASYNCIO, UVICORN_UVLOOP = "uvicorn, asyncio", "uvicorn, uvloop"
+HYPERCORN = "Hypercorn, trio"
+
+SITE, SITE_AFRESH, TWISTED_WEB, NGINX = "trioservice, web", "trioservice, web, afresh", "Twisted web", "nginx"
 
 OURS = (STREAM_LANE, FAST_LANE)
+OURS_FOR_HTTP = (ASGI,)
+OURS_FOR_FILES = (SITE, SITE_AFRESH)
 ALL = frozenset({"tcp", "unix", "udp", "tls"})
+HTTP, FILES = frozenset({"http"}), frozenset({"files"})
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,14 @@ CONTESTANTS = (
     Contestant(UVLOOP_PROTOCOL, "asyncio_protocol", options=("uvloop",)),
     Contestant("aiomisc", "aiomisc_server", ALL - {"unix"}),
     Contestant(C_EPOLL, "epoll", ALL - {"tls"}),
+    Contestant(ASGI, "asgi_ours", HTTP),
+    Contestant(UVICORN_ASYNCIO, "uvicorn_server", HTTP, ("asyncio",)),
+    Contestant(UVICORN_UVLOOP, "uvicorn_server", HTTP, ("uvloop",)),
+    Contestant(HYPERCORN, "hypercorn_server", HTTP),
+    Contestant(SITE, "static_ours", FILES),
+    Contestant(SITE_AFRESH, "static_ours", FILES, ("afresh",)),
+    Contestant(TWISTED_WEB, "static_twisted", FILES),
+    Contestant(NGINX, "static_nginx", FILES),
 )
 
 

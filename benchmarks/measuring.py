@@ -18,6 +18,7 @@ import random
 import re
 import resource
 import select
+import shutil
 import signal
 import socket
 import statistics
@@ -35,7 +36,8 @@ from typing import Any
 from .building import CannotBuildError, load_program
 from .contestants import Contestant
 
-HOUSE = Path(__file__).parent.parent
+HERE = Path(__file__).parent
+HOUSE = HERE.parent
 RATE, COST, BUSY = "operations/s", "µs of CPU per operation", "% of its core used"
 KERNEL = "µs of CPU per operation in the kernel"
 PATIENCE = 20.0  # seconds, for a server's start and for an answer of the load's
@@ -340,6 +342,39 @@ class Load(Process):
         return json.loads(line)
 
 
+class Wrk:
+    """wrk, which makes its connections anew for each slice.
+
+    Args:
+        server: whom it asks.
+        path: for what.
+        connections: how many, kept for the length of a slice.
+    """
+
+    def __init__(self, server: Server, path: str, connections: int) -> None:
+        program = shutil.which("wrk")
+        if program is None:
+            raise CannotMeasureError("wrk is not installed")
+        self._server = server.pid
+        self._command = [program, "-t1", f"-c{connections}", "-s", str(HERE / "load" / "count.lua")]
+        self._url = f"http://127.0.0.1:{server.where}/{path}"
+
+    def slice(self, seconds: float) -> Slice:
+        """Ask for so long, in whole seconds, since wrk knows no shorter ones."""
+        before, ticks = processor_time(self._server), kernel_ticks(self._server)
+        with Process(
+            [*self._command, f"-d{max(1, round(seconds))}", self._url], cores()[1], talks=True
+        ) as wrk:
+            said, _ = wrk.process.communicate(timeout=seconds + PATIENCE)
+            load = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        spent = processor_time(self._server) - before
+        kernel, total = (now - then for now, then in zip(kernel_ticks(self._server), ticks, strict=True))
+        counted = json.loads(said.strip().splitlines()[-1])
+        if not counted["operations"]:
+            raise CannotMeasureError("nothing was answered")
+        return Slice(**counted, lost=0, server=spent, load=load, kernel=kernel / max(total, 1))
+
+
 # ---- whose listener it is
 
 
@@ -399,7 +434,7 @@ def write_certificate(folder: Path) -> str:
 def race(
     result: Result,
     contestants: Sequence[Contestant],
-    open_load: Callable[[Contestant, ExitStack], Load],
+    open_load: Callable[[Contestant, ExitStack], Load | Wrk],
     rounds: int,
     seconds: float,
     progress: Progress,
@@ -412,7 +447,7 @@ def race(
     result.metrics = [rate, cost, kernel, busy]
     slices: dict[str, list[Slice]] = {}
     with ExitStack() as stack:
-        loads: dict[str, Load] = {}
+        loads: dict[str, Load | Wrk] = {}
         for contestant in contestants:
             progress(f"{result.title}: starting {contestant.name}")
             with absence_noted(result, contestant.name):

@@ -14,7 +14,17 @@ from .building import HERE
 from .measuring import Metric, Result, cores
 
 WIDTH = 20  # of a bar
-PACKAGES = ("trioservice", "trio", "twisted", "uvloop", "aiomisc", "pyopenssl")
+PACKAGES = (
+    "trioservice",
+    "trio",
+    "twisted",
+    "uvloop",
+    "aiomisc",
+    "pyopenssl",
+    "uvicorn",
+    "hypercorn",
+    "httptools",
+)
 RESULTS = HERE / "RESULTS.md"
 RESULTS_INTRO = """\
 # Side by side with our peers

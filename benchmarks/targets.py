@@ -10,9 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .contestants import C_EPOLL, FAST_LANE, RAW_TRIO, STREAM_LANE, TWISTED, UVLOOP_PROTOCOL, UVLOOP_STREAMS
+from .contestants import (
+    ASGI,
+    C_EPOLL,
+    FAST_LANE,
+    HYPERCORN,
+    NGINX,
+    RAW_TRIO,
+    SITE,
+    SITE_AFRESH,
+    STREAM_LANE,
+    TWISTED,
+    TWISTED_WEB,
+    UVICORN_ASYNCIO,
+    UVICORN_UVLOOP,
+    UVLOOP_PROTOCOL,
+    UVLOOP_STREAMS,
+)
 from .lifecycle import ELAPSED, OUR_SERVICES, PHASES
 from .measuring import BUSY, RATE, Metric, Result
+from .names import P99, REPEATED, UNSEEN
 from .workloads import MEMORY
 
 BUSY_ENOUGH = 90.0  # percent of a core, above which a server's rate is its own
@@ -64,9 +81,17 @@ class Target:
 _LANES = {STREAM_LANE: "stream lane", FAST_LANE: "fast lane"}
 _ECHO, _LARGE, _ONE = "tcp echo 50 x 64 B", "tcp echo 50 x 16 KiB", "tcp echo 1 x 64 B"
 _VISITS, _DATAGRAMS, _DATAGRAM = "connect-echo-close", "udp echo 16 in flight", "udp echo 1 in flight"
-_IDLE, _LAUNCH = "memory of 5,000 idle connections", "launch to first echo"
+_IDLE, _KEPT = "memory of 5,000 idle connections", "memory of 5,000 HTTP connections"
+_LAUNCH = "launch to first echo"
 
 TARGETS = (
+    Target("asgi hello", ASGI, HYPERCORN, 8.0),
+    Target("asgi hello", ASGI, UVICORN_ASYNCIO, 1.2),
+    Target("asgi hello", ASGI, UVICORN_UVLOOP, 0.95),
+    Target(_KEPT, ASGI, most=8.0, unit=MEMORY),
+    Target("file of 5.5 KB", SITE, TWISTED_WEB, 4.0),
+    Target("file of 5.5 KB", SITE_AFRESH, TWISTED_WEB, 2.5),
+    Target("file of 50 MB", SITE, NGINX, 0.8, unit=RATE),
     Target(_ECHO, STREAM_LANE, TWISTED, 1.6),
     Target(_ECHO, STREAM_LANE, RAW_TRIO, 1.9),
     Target(_ECHO, STREAM_LANE, UVLOOP_STREAMS, 1.0),
@@ -91,6 +116,10 @@ TARGETS = (
     Target(_IDLE, FAST_LANE, most=0.9, unit=MEMORY),
     Target("tls echo 50 x 64 B", STREAM_LANE, TWISTED, 0.85),
     Target("tls handshakes", STREAM_LANE, TWISTED, 1.0),
+    Target(REPEATED, FAST_LANE, TWISTED, 40, unit=RATE),
+    Target(REPEATED, FAST_LANE, TWISTED, most=1.0, unit=P99),
+    Target(UNSEEN, FAST_LANE, TWISTED, 4.5, unit=RATE),
+    Target(UNSEEN, FAST_LANE, TWISTED, most=1.0, unit=P99),
     Target(_LAUNCH, STREAM_LANE, TWISTED, most=0.6, unit=ELAPSED),
     Target(_LAUNCH, STREAM_LANE, RAW_TRIO, most=1.15, unit=ELAPSED),
     *(

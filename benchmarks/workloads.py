@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .contestants import OURS, Contestant
-from .measuring import Load, Progress, Result, absence_noted, race, scratch, server_of, write_certificate
+from .contestants import OURS, OURS_FOR_FILES, OURS_FOR_HTTP, Contestant
+from .measuring import (
+    PATIENCE,
+    CannotMeasureError,
+    Load,
+    Progress,
+    Result,
+    Server,
+    Wrk,
+    absence_noted,
+    race,
+    scratch,
+    server_of,
+    write_certificate,
+)
 
 MEBIBYTE = 1 << 20
 IDLE = 5_000
@@ -36,6 +50,7 @@ class Workload:
     what: str = ""
     quick: bool = False  # whether it is part of bench-quick
     count: int = 0
+    path: str = ""  # what is asked for
 
 
 @dataclass(frozen=True)
@@ -64,31 +79,95 @@ def measure_traffic(workload: Workload, settings: Settings, progress: Progress) 
     return result
 
 
+def measure_http(workload: Workload, settings: Settings, progress: Progress) -> Result:
+    return _by_wrk(workload, settings, progress, OURS_FOR_HTTP, "http", "")
+
+
+def measure_files(workload: Workload, settings: Settings, progress: Progress) -> Result:
+    return _by_wrk(workload, settings, progress, OURS_FOR_FILES, "files", workload.path)
+
+
+def _by_wrk(
+    workload: Workload,
+    settings: Settings,
+    progress: Progress,
+    ours: tuple[str, ...],
+    transport: str,
+    path: str,
+) -> Result:
+    result = Result(workload.title, workload.what, ours)
+    able = [one for one in settings.contestants if transport in one.transports]
+    with scratch() as folder:
+
+        def open_load(contestant: Contestant, stack: ExitStack) -> Wrk:
+            # Servers of files have their folder beside a file that is named to every server.
+            server = server_of(contestant, transport, path, folder, str(folder / "none"))
+            return Wrk(stack.enter_context(server), path, workload.count)
+
+        race(result, able, open_load, settings.rounds, 1.0, progress)
+    return result
+
+
 def measure_idle(workload: Workload, settings: Settings, progress: Progress) -> Result:
+    return _by_memory(workload, settings, progress, OURS, "tcp", "echo", _echoed)
+
+
+def measure_kept(workload: Workload, settings: Settings, progress: Progress) -> Result:
+    return _by_memory(workload, settings, progress, OURS_FOR_HTTP, "http", "", _answered)
+
+
+def _by_memory(
+    workload: Workload,
+    settings: Settings,
+    progress: Progress,
+    ours: tuple[str, ...],
+    transport: str,
+    service: str,
+    served: Callable[[Server, int, float], AbstractContextManager[None]],
+) -> Result:
     """What memory grows by, in fresh processes, when connections stand and have been served once."""
-    result = Result(workload.title, workload.what, OURS)
+    result = Result(workload.title, workload.what, ours)
     memory = result.metric(MEMORY)
-    able = [one for one in settings.contestants if "tcp" in one.transports]
+    able = [one for one in settings.contestants if transport in one.transports]
     for turn in range(-(-settings.rounds // 5)):  # memory has no weather: a few rounds say it
         for contestant in random.sample(able, len(able)):
             progress(f"{workload.title}: round {turn + 1}, {contestant.name}")
             if contestant.name not in result.absent:
-                with absence_noted(result, contestant.name):
-                    memory.add(contestant.name, _memory_of_idlers(contestant, workload.count))
+                with (
+                    absence_noted(result, contestant.name),
+                    scratch() as folder,
+                    server_of(contestant, transport, service, folder) as server,
+                ):
+                    with served(server, 50, 0.1):
+                        pass
+                    time.sleep(0.3)
+                    before = resident(server.pid)
+                    with served(server, workload.count, 0):
+                        time.sleep(0.5)
+                        grown = resident(server.pid) - before
+                    memory.add(contestant.name, grown / workload.count / 1000)
     result.arrange([contestant.name for contestant in able])
     return result
 
 
-def _memory_of_idlers(contestant: Contestant, count: int) -> float:
-    with scratch() as folder, server_of(contestant, "tcp", "echo", folder) as server:
-        with Load(server, "exchange", {"connections": 50}) as few:
-            few.slice(0.1)
-        time.sleep(0.3)
-        before = resident(server.pid)
-        with Load(server, "exchange", {"connections": count}) as many:
-            many.slice(0)
-            time.sleep(0.5)
-            return (resident(server.pid) - before) / count / 1000
+@contextmanager
+def _echoed(server: Server, count: int, seconds: float) -> Iterator[None]:
+    """Connections that have been echoed for so long, and once at least."""
+    with Load(server, "exchange", {"connections": count}) as load:
+        load.slice(seconds)
+        yield
+
+
+@contextmanager
+def _answered(server: Server, count: int, seconds: float) -> Iterator[None]:
+    """Connections that have had one answer each, and are kept; it takes as long as it takes."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", int(server.where)), PATIENCE))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")
+            if not client.recv(4096):
+                raise CannotMeasureError("a request was not answered")
+        yield
 
 
 def resident(pid: int) -> int:
@@ -165,10 +244,37 @@ WORKLOADS: tuple[Workload, ...] = (
     _datagrams(16, quick=True),
     _datagrams(1),
     Workload(
+        "asgi hello",
+        measure_http,
+        "32 connections that are kept, by wrk; the application answers with 13 bytes",
+        quick=True,
+        count=32,
+    ),
+    Workload(
+        "file of 5.5 KB",
+        measure_files,
+        "32 connections that are kept, by wrk",
+        count=32,
+        path="page.html",
+    ),
+    Workload(
+        "file of 50 MB",
+        measure_files,
+        "4 connections that are kept, by wrk",
+        count=4,
+        path="large.bin",
+    ),
+    Workload(
         f"memory of {IDLE:,} idle connections",
         measure_idle,
         "resident memory, in fresh processes: each connection has been echoed once; KB are 1000 bytes",
         quick=True,
+        count=IDLE,
+    ),
+    Workload(
+        f"memory of {IDLE:,} HTTP connections",
+        measure_kept,
+        "resident memory, in fresh processes: each connection has had one answer; KB are 1000 bytes",
         count=IDLE,
     ),
 )

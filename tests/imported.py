@@ -1,4 +1,6 @@
-"""What a test imports from files of its own is forgotten, so that the next can have files of those names.
+"""What is imported in tests, and what is not.
+
+What a test imports from files of its own is forgotten, so that the next can have files of those names.
 
 Only those: a room of trioservice that was opened meanwhile stays open.  Made a second time it would
 have classes of the same names that are not the same.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 
@@ -19,3 +22,8 @@ def forgotten_afterwards(folder: Path) -> Iterator[None]:
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
             del sys.modules[name]
+
+
+def entry_points_of_others(**selection: str) -> list[EntryPoint]:
+    """As importlib.metadata's, without those of ours: a test of plugins of its own wants no others."""
+    return [entry for entry in entry_points(**selection) if not entry.value.startswith("trioservice.")]

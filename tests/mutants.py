@@ -329,7 +329,12 @@ def outcome_of(edits: dict[str, str], patience: float = 300) -> tuple[int, str]:
         for file, text in edits.items():
             (copy / "trioservice" / file).write_text(text)
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS]
-        environment = {**os.environ, "PYTHONPATH": str(copy), "TRIOSERVICE_EXAMPLES": "150"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(copy),
+            "TRIOSERVICE_EXAMPLES": "150",
+            "TRIOSERVICE_MUTANT": "1",
+        }
         try:
             done = subprocess.run(
                 command,

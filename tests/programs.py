@@ -112,6 +112,12 @@ class Process:
         self.send(number)
         return self.ends(within)
 
+    def stops_at_once(self) -> int:
+        """Have it stopped without its drains, by a second signal; its end."""
+        self.send(signal.SIGTERM)
+        self.says("stopping: SIGTERM")
+        return self.stops()
+
 
 @contextmanager
 def running(

@@ -101,9 +101,13 @@ class Running:
             sock.sendall(question)
             return sock.recv(1000).decode()
 
+    def press(self) -> None:
+        """Press Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
     def interrupt(self) -> tuple[int, str]:
         """Press Ctrl-C; exit status, and what was logged from then on."""
-        self._process.send_signal(signal.SIGINT)
+        self.press()
         rest, _ = self._process.communicate(timeout=30)
         return self._process.returncode, rest
 
@@ -178,6 +182,15 @@ def test_a_program_prints_what_its_page_shows(file: Path) -> None:
 
 
 @pytest.mark.real
+def test_the_simulated_network_logs_what_its_page_shows_to_the_byte() -> None:
+    file = DOCS / "reference" / "code" / "partition.py"
+
+    _, output = run(file.name, cwd=file.parent)
+
+    assert output == file.with_suffix(".out").read_text(encoding="utf-8").partition("\n")[2]
+
+
+@pytest.mark.real
 def test_the_weather_starts_answers_and_stops_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
     file = TUTORIAL / "weather.tac"
 
@@ -200,6 +213,67 @@ def test_the_unplugged_thermometer_fails_as_shown() -> None:
 
     assert same(output) == shown(file.with_suffix(".out"))
     assert status == Exit.FAILED
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("file", "kept"), [("desk.out", False), ("desk.explain.out", False), ("desk_mended.out", True)]
+)
+def test_check_finds_in_the_office_what_its_page_shows(file: str, kept: bool, tmp_path: Path) -> None:
+    line, _, expected = (TUTORIAL / file).read_text(encoding="utf-8").partition("\n")
+    words = line.removeprefix("$ trioservice ").replace("desk.svg", str(tmp_path / "desk.svg")).split()
+    if kept:  # to the thousand of the page it would take half a minute
+        words += ["--seeds", "200"]
+        expected = expected.replace("1000 lives", "200 lives")
+
+    status, output = run("-m", "trioservice", *words, cwd=TUTORIAL)
+
+    assert same(output.replace(str(tmp_path / "desk.svg"), "desk.svg")) == same(expected)
+    assert status == (Exit.OK if kept else Exit.FAILED)
+    if "--svg" in words:
+        assert (tmp_path / "desk.svg").read_bytes() == (TUTORIAL / "desk.svg").read_bytes()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("file", ["test_desk.py", "test_office.py", "test_post.py"])
+def test_the_tests_of_the_office_pass(file: str, tmp_path: Path) -> None:
+    status, output = run("-m", "pytest", "-q", TUTORIAL / file, cwd=tmp_path)
+
+    assert "1 passed" in output
+    assert status == 0
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [("test_desk.py", ["L3: office/desk cannot be started again"]), ("test_office.py", None)],
+)
+def test_the_tests_of_the_office_fail_as_shown_without_its_finally(
+    file: str, shown: list[str] | None, tmp_path: Path
+) -> None:
+    listing = (TUTORIAL / file).read_text(encoding="utf-8")
+    (tmp_path / file).write_text(listing.replace("desk_mended", "desk"), encoding="utf-8")
+    shutil.copy(TUTORIAL / "desk.py", tmp_path)
+
+    status, output = run("-m", "pytest", "-q", file, cwd=tmp_path)
+
+    lines = shown or (TUTORIAL / "office.out").read_text(encoding="utf-8").splitlines()[1:]
+    assert not [line for line in lines if line not in output]
+    assert status == 1
+
+
+@pytest.mark.real
+def test_an_office_whose_clerk_does_not_complain_passes_the_check(tmp_path: Path) -> None:
+    """So the page says, and why one needs an invariant of one's own."""
+    listing = (TUTORIAL / "desk.py").read_text(encoding="utf-8")
+    complaint = re.compile(r"^ +if self\.taken:\n +raise .*\n", re.MULTILINE)
+    assert complaint.search(listing)
+    (tmp_path / "quiet.py").write_text(complaint.sub("", listing), encoding="utf-8")
+
+    status, output = run("-m", "trioservice", "check", "quiet.py", "--seeds", "100", cwd=tmp_path)
+
+    assert "100 lives, and every promise was kept" in output
+    assert status == Exit.OK
 
 
 @pytest.mark.real
@@ -230,13 +304,26 @@ def test_the_tls_server_of_the_howto_greets(tmp_path: Path) -> None:
 @pytest.mark.real
 def test_a_client_stays_connected_to_the_line_server(tmp_path: Path) -> None:
     with running(HOWTO / "lines.tac", "lines") as lines:
-        listing = (HOWTO / "stay-connected.tac").read_text(encoding="utf-8")
+        listing = (
+            (HOWTO / "stay-connected.tac").read_text(encoding="utf-8").replace("sleep(10)", "sleep(0.1)")
+        )
         (tmp_path / "kitchen.tac").write_text(listing.replace("    7004,", f"    {lines.port},"))
         with running(tmp_path / "kitchen.tac", "kitchen") as kitchen:
             kitchen.read_until("heard DINNER IS READY")
-            lines.interrupt()
+            lines.press()
+            lines.read_until("stopping: SIGINT")
+            lines.interrupt()  # once more: the kitchen would hold up the drain
             kitchen.read_until("kitchen/call: cannot connect to 127.0.0.1")
             kitchen.interrupt()
+
+
+@pytest.mark.real
+def test_the_http_server_of_the_howto_answers_as_shown() -> None:
+    pytest.importorskip("httptools")
+    with running(HOWTO / "serve-http.tac", "desk") as desk:
+        said = b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello"
+        assert desk.ask(said).endswith("\r\n\r\nHELLO")
+        assert desk.ask(b"GET /x HTTP/1.0\r\n\r\n").startswith("HTTP/1.1 404 Not Found\r\n")
 
 
 @pytest.mark.real
@@ -388,14 +475,18 @@ def test_no_listing_is_left_out() -> None:
         for name in re.findall(r"\{literalinclude\} (\S+)", page.read_text(encoding="utf-8"))
     }
     run_above = {
-        *(ROOT / "examples").glob("*.tac"),  # all of them are run by tests/test_examples.py
+        *(ROOT / "examples").glob("*.*"),  # all of them are run by tests/test_examples.py
         *(TUTORIAL / name for name in ("thermometer.py", "weather.tac", "outbox.py", "unplugged.tac")),
+        *(TUTORIAL / name for name in ("desk.py", "desk_mended.py")),
+        *(TUTORIAL / name for name in ("test_desk.py", "test_office.py", "test_post.py")),
         *(HOWTO / name for name in ("lines.tac", "embedded.py", "test_outbox.py", "test_nightly.py")),
         *(HOWTO / name for name in ("serve-tls.tac", "stay-connected.tac", "behind-a-proxy.tac")),
+        HOWTO / "serve-http.tac",
         *(
             HOWTO / name
             for name in ("protocol-and-task.tac", "greeter.tac", "talk.tac", "shopfront/shopfront.py")
         ),
+        DOCS / "reference" / "code" / "partition.py",
     }
 
     programs = {file for file in included if file.suffix in (".py", ".tac")}
@@ -440,6 +531,18 @@ def test_the_readme_s_report_is_real(tmp_path: Path) -> None:
     assert same(report) == same(output)
     assert re.findall(r"line \d+", report) == re.findall(r"line \d+", output)
     assert status == 1
+
+
+@pytest.mark.real
+def test_the_readme_s_broken_promise_is_real(tmp_path: Path) -> None:
+    (tmp_path / "desk.py").write_text(block(README, "python", "# desk.py"), encoding="utf-8")
+
+    status, output = run("-m", "trioservice", "check", "desk.py", cwd=tmp_path)
+
+    told = block(README, "text", "a promise was broken").partition("\n")[2]
+    assert same(told) == same(output)
+    assert re.findall(r"desk.py:\d+", told) == re.findall(r"desk.py:\d+", output)
+    assert status == Exit.FAILED
 
 
 # ---- links and names
@@ -528,7 +631,7 @@ def test_the_table_of_the_room_net_has_its_files_from_the_ground_up() -> None:
         assert set(used) <= set(names[:index]), name
 
 
-@pytest.mark.parametrize("room", ["process", "config", "cli"])
+@pytest.mark.parametrize("room", ["process", "config", "cli", "integrations", "testing"])
 def test_the_tables_of_the_upper_rooms_have_their_files(room: str) -> None:
     architecture = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
     table = architecture.partition(f"## The room {room}")[2].partition("\n## ")[0]

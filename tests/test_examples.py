@@ -10,13 +10,14 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from programs import Process, foreign, running, trioservice
+from programs import Process, foreign, running, trioservice, until
 
 pytestmark = pytest.mark.real
 
@@ -24,7 +25,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @contextmanager
-def serving(example: str, port: int, *options: str, cwd: Path | None = None) -> Iterator[Process]:
+def serving(
+    example: str, port: int, *options: str, cwd: Path | None = None, run: Sequence[str] = ()
+) -> Iterator[Process]:
     """The example, running; its port is its own, so one test at a time, and none if it is taken."""
     with open(Path(tempfile.gettempdir(), "trioservice-examples.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -34,7 +37,7 @@ def serving(example: str, port: int, *options: str, cwd: Path | None = None) -> 
                 attempt.bind(("127.0.0.1", port))
             except OSError as error:
                 pytest.skip(f"{example} wants port {port}, but somebody else has it: {error}")
-        with running(trioservice("run", EXAMPLES / example, *options), cwd=cwd) as app:
+        with running([*(run or trioservice("run")), str(EXAMPLES / example), *options], cwd=cwd) as app:
             yield app
 
 
@@ -87,7 +90,7 @@ def tcp_client(name: str) -> None:
     with serving("01_echo.tac", 7001) as server, running(trioservice("run", EXAMPLES / name)) as app:
         app.says(r"greeter/client: connected to 127\.0\.0\.1:7001")
         app.says(r"the server says: hello 1")
-        assert server.stops() == -15
+        assert server.stops_at_once() == -15
         app.says(r"greeter/client: disconnected from 127\.0\.0\.1:7001")
         app.says(r"cannot connect to 127\.0\.0\.1:7001: Connection refused; .*trying again in \d\.\d s")
         with running(trioservice("run", EXAMPLES / "01_echo.tac")):
@@ -274,6 +277,154 @@ def program(name: str) -> None:
         assert attempt.connect_ex(("127.0.0.1", 7017)) != 0
 
 
+def starlette(name: str) -> None:
+    pytest.importorskip("starlette")
+    with serving(name, 7018) as app:
+        app.says(r"kitchen: running")
+        assert app.err.index("the stove is hot") < app.err.index("kitchen/web: listening")
+        with socket.create_connection(("127.0.0.1", 7018), timeout=20) as guest:
+            guest.sendall(
+                b"GET /news HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            with guest.makefile("rb") as news:
+                while news.readline() != b"\r\n":
+                    pass
+                said = b"POST /ready HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nsoup"
+                assert ask(7018, said).endswith(b"told\n")
+                heard = b""
+                while b"soup is ready" not in heard:
+                    heard += news.read(1)
+                app.send(signal.SIGTERM)
+                assert b"\x03\xf4the server stops" in news.read(), "1012"
+        assert app.ends() == -15
+        assert app.err.index("the stove is off") < app.err.index("kitchen/web: stopped")
+
+
+def fastapi(name: str) -> None:
+    pytest.importorskip("fastapi")
+    with serving(name, 7019) as app:
+        app.says(r"shop: running")
+        get = b"GET /stock/%b HTTP/1.0\r\n\r\n"
+        assert b'"fruit":"apples"' in ask(7019, get % b"apples")
+        assert ask(7019, get % b"plums").startswith(b"HTTP/1.1 404")
+        assert app.stops() == -15
+        assert app.err.index("shop/web: stopped") < app.err.index("shop/restock: stopped")
+
+
+def flask(name: str) -> None:
+    pytest.importorskip("flask")
+    with serving(name, 7020) as app:
+        app.says(r"shop: running")
+        assert ask(7020, b"GET /hello?name=you HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nHello, you.\n")
+        assert app.stops() == -15
+        assert "Traceback" not in app.err
+
+
+def dns(name: str) -> None:
+    dig = foreign("dig")
+    with serving(name, 5353) as app:
+        app.says(r"DNSExample/dnsService/tcp: listening on 127\.0\.0\.1:5353")
+        for way in ("+notcp", "+tcp"):
+            command = [dig, "@127.0.0.1", "-p", "5353", way, "+short"]
+            assert told([*command, "-x", "127.0.0.1"], b"") == b"localhost.\n"
+            assert b"127.0.0.1\n" in told([*command, "localhost"], b"")
+        assert app.stops() == -15
+        stopped = re.findall(r" DNSExample/dnsService/(\w+): stopped", app.err)
+        assert stopped == ["tcp", "udp", "hosts"]  # L6
+        assert "Traceback" not in app.err
+
+
+def forwarded(name: str) -> None:
+    with serving(name, 7025) as app:
+        app.says(r"forward/door/far: cannot connect to 127\.0\.0\.1:7001")
+        assert "forward/door/near: running" not in app.err  # L5
+        with running(trioservice("run", EXAMPLES / "01_echo.tac")) as echo:
+            app.says(r"forward/door/near: listening on 127\.0\.0\.1:7025")
+            assert ask(7025, b"hello") == b"hello"
+            assert echo.stops() == -15
+        with pytest.raises(OSError, match=r"reset|not connected|pipe"):
+            ask(7025, b"is anybody there?")
+        app.says(r"forward/door/near: cannot forward 127\.0\.0\.1:\d+: cannot connect")
+        assert app.stops() == -15
+        assert "Traceback" not in app.err
+
+
+def twisted(name: str) -> None:
+    with serving(name, 7022) as app:
+        app.says(r"shop/delivery: running")
+        app.says(r"shop/delivery: an apple has come")
+        assert ask(7022, b"GET /pears HTTP/1.0\r\n\r\n").endswith(b"2 pears\n")
+        ask(7022, b"GET /worms HTTP/1.0\r\n\r\n")
+        app.says(r"CRITICAL shop/web: (.*\n)+.*KeyError: b'worms'")
+        assert app.stops() == -15
+        stopped = re.findall(r" (shop\S*): stopped", app.err)
+        assert stopped == ["shop/delivery", "shop/web", "shop/stock", "shop"]  # L6
+        assert app.err.index("shop/web: stopped") < app.err.index("the stock is put away")
+
+
+def asyncio_ftp(name: str) -> None:
+    curl = foreign("curl")
+    with serving(name, 7023) as app:
+        app.says(r"office/ftp: running")
+        assert told([curl, "-sS", "ftp://127.0.0.1:7023/menu.txt"], b"") == b"soup\n"
+        told([curl, "-sS", "-T", "-", "ftp://127.0.0.1:7023/new.txt"], b"stew\n")
+        assert told([curl, "-sS", "ftp://127.0.0.1:7023/new.txt"], b"") == b"stew\n"
+        assert app.stops() == -15
+        stopped = re.findall(r" (office\S*): stopped", app.err)
+        assert stopped == ["office/ftp", "office/folder", "office"]  # L6
+
+
+def guest(name: str) -> None:
+    with serving(name, 7024, run=[sys.executable]) as app:
+        until(lambda: app.out.startswith("ready\n"), "it is ready")
+        answer = ask(7024, b"")
+        assert re.fullmatch(rb"asyncio has counted to \d+\n", answer)
+        assert app.stops() == 0
+        assert "the tree is gone, and asyncio has counted to" in app.out
+        assert "Traceback" not in app.err
+
+
+def static_web(name: str) -> None:
+    curl = foreign("curl")
+    with serving(name, 7026) as app:
+        app.says(r"site/web: listening on 127\.0\.0\.1:7026")
+        page = told([curl, "-sS", "http://127.0.0.1:7026/"], b"")
+        assert b"01_echo.tac" in page
+        assert told([curl, "-sS", "http://127.0.0.1:7026/menu/today.txt"], b"") == b"soup\nbread\n"
+        assert told([curl, "-sS", "-r", "0-3", "http://127.0.0.1:7026/menu/today.txt"], b"") == b"soup"
+        app.says(r'"GET /menu/today.txt HTTP/1.1" 206 4')
+        assert app.stops() == -15
+        assert "Traceback" not in app.err
+
+
+def tls_site(name: str) -> None:
+    foreign("openssl")
+    with serving(name, 7027) as app:
+        app.says(r"site/web: listening on 127\.0\.0\.1:7027")
+        first = _page_and_certificate(7027)
+        assert first[0].endswith(b"soup\nbread\n")
+        app.send(signal.SIGHUP)
+        app.says(r"site: reloaded")
+        again = _page_and_certificate(7027)
+        assert again[0].endswith(b"soup\nbread\n")
+        assert again[1] != first[1], "it is another certificate"
+        assert app.stops() == -15
+        assert "Traceback" not in app.err
+
+
+def _page_and_certificate(port: int) -> tuple[bytes, bytes | None]:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it vouches for itself
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain) as client,
+        client.makefile("rb") as answer,
+    ):
+        client.sendall(b"GET /menu/today.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return answer.read(), client.getpeercert(binary_form=True)
+
+
 #: What each example has to do; a file without an entry fails the test.
 DOES: dict[str, Callable[[str], None]] = {
     "01_echo.tac": echo,
@@ -293,6 +444,16 @@ DOES: dict[str, Callable[[str], None]] = {
     "15_udp_protocol.tac": udp_protocol,
     "16_deployed.tac": deployed,
     "17_program.tac": program,
+    "18_starlette.tac": starlette,
+    "19_fastapi.tac": fastapi,
+    "20_flask.tac": flask,
+    "21_dns.tac": dns,
+    "22_twisted.tac": twisted,
+    "23_asyncio.tac": asyncio_ftp,
+    "24_guest.py": guest,
+    "25_portforward.tac": forwarded,
+    "26_static_web.tac": static_web,
+    "27_tls_site.tac": tls_site,
 }
 
 
@@ -312,6 +473,7 @@ def test_the_example_does_what_it_says(name: str) -> None:
 def test_the_comment_at_the_top_names_the_commands_that_work(name: str) -> None:
     """What a reader is told to type names this file and the port that it really uses."""
     _, comment, code = (EXAMPLES / name).read_text().split('"""', 2)
-    assert f"trioservice run examples/{name}" in comment
+    command = "trioservice run" if name.endswith(".tac") else "python"
+    assert f"{command} examples/{name}" in comment
     # The port of another example may stand in the comment too: that of a server to talk to.
     assert set(re.findall(r"\b(70\d\d)\b", code)) <= set(re.findall(r"\b(70\d\d)\b", comment))

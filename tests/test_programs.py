@@ -7,16 +7,15 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from applications import running
 
-from trioservice import Application, ProcessService, Service, ServicesFailed, State, TaskService
-from trioservice.events import Event
+from trioservice import Application, ProcessService, ServicesFailed, State, TaskService
 from trioservice.programs import ProcessEnded, ProcessFailedError, ProcessStarted
 
 LIMIT = 20.0
@@ -31,19 +30,6 @@ PATIENT = python("import time", "print('up')", "time.sleep(60)")
 STUBBORN = python(
     "import signal, time", "signal.signal(signal.SIGTERM, signal.SIG_IGN)", "print('up')", "time.sleep(60)"
 )
-
-
-@asynccontextmanager
-async def running(*services: Service) -> AsyncIterator[tuple[Application, list[Event]]]:
-    """An application of these, and what happens in it."""
-    app = Application("app", *services, handle_signals=False, keep_running=True)
-    events: list[Event] = []
-    app.subscribe(events.append)
-    with trio.fail_after(LIMIT):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(app.main)
-            yield app, events
-            await app.stop()
 
 
 def alive(pid: int) -> bool:

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -18,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import trio
+from applications import running
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -29,18 +29,6 @@ from trioservice.timers import CallFailed, Cron, Grid, Schedule, TimerService, T
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@asynccontextmanager
-async def living(*services: Service) -> AsyncIterator[tuple[Application, list[Event]]]:
-    """An application named ``app`` of *services*, ready; it is stopped at the end."""
-    app = Application("app", *services, handle_signals=False)
-    events: list[Event] = []
-    app.subscribe(events.append)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(app.main)
-        yield app, events
-        await app.stop()
 
 
 async def life_of(service: Service) -> None:
@@ -80,7 +68,7 @@ def noted(moments: list[float]) -> Callable[[], None]:
 async def test_the_first_call_comes_at_once_and_the_others_on_the_interval(autojump_clock: MockClock) -> None:
     """It runs, it repeats, and stopped it is silent."""
     moments: list[float] = []
-    async with living(TimerService(2, noted(moments))) as (app, _):
+    async with running(TimerService(2, noted(moments))) as (app, _):
         await trio.sleep(5)
         assert moments == [0, 2, 4]  # rows 29, 30
         await app.stop()
@@ -92,7 +80,7 @@ async def test_a_restarted_timer_begins_anew_and_counts_anew(autojump_clock: Moc
     """The new run has a grid of its own, on the same clock, and remembers nothing."""
     moments: list[float] = []
     timer = TimerService(2, noted(moments))
-    async with living(timer):
+    async with running(timer):
         await trio.sleep(2.5)
         await timer.restart()
         assert timer.statistics().calls <= 1  # L3
@@ -105,7 +93,7 @@ async def test_a_slow_call_is_not_overlapped_and_what_it_missed_is_skipped(autoj
     """With calls of 2.5 s every second they begin at 0, 3, 6: Twisted's own rhythm (1.2 #24)."""
     calls = Calls(2.5)
     timer = TimerService(1, calls)
-    async with living(timer):
+    async with running(timer):
         await trio.sleep(6.1)
         assert calls.began == [0, 3, 6]
         assert timer.statistics() == TimerStatistics(calls=3, failed=0, skipped=4)
@@ -115,7 +103,7 @@ async def test_a_slot_at_which_a_call_ends_is_not_missed(autojump_clock: MockClo
     """Calls exactly as long as the interval follow each other without a gap."""
     calls = Calls(1.0)
     timer = TimerService(1, calls)
-    async with living(timer):
+    async with running(timer):
         await trio.sleep(3.5)
         assert calls.began == [0, 1, 2, 3]
         assert timer.statistics().skipped == 0
@@ -126,7 +114,7 @@ async def test_a_delay_moves_the_whole_grid_and_readiness_does_not_wait_for_it(
 ) -> None:
     """The first call comes after the delay, the others an interval apart; ready it is at once."""
     moments: list[float] = []
-    async with living(TimerService(timedelta(seconds=2), noted(moments), delay=0.5)):
+    async with running(TimerService(timedelta(seconds=2), noted(moments), delay=0.5)):
         assert trio.current_time() == 0  # L2
         await trio.sleep(5)
         assert moments == [0.5, 2.5, 4.5]
@@ -135,7 +123,7 @@ async def test_a_delay_moves_the_whole_grid_and_readiness_does_not_wait_for_it(
 async def test_a_slow_first_call_does_not_hold_up_what_is_started_after_it(autojump_clock: MockClock) -> None:
     """Ready means that the clock runs, not that something has been done."""
     calls = Calls(100)
-    async with living(TimerService(1, calls), Service(name="later")) as (app, _):
+    async with running(TimerService(1, calls), Service(name="later")) as (app, _):
         assert app.get_service_named("later").state is State.RUNNING  # L5
         assert calls.ended == []
         assert trio.current_time() == 0
@@ -144,7 +132,7 @@ async def test_a_slow_first_call_does_not_hold_up_what_is_started_after_it(autoj
 async def test_ten_thousand_tenths_of_a_second_end_where_they_should(autojump_clock: MockClock) -> None:
     """A tenth is no exact float, and its error does not add up."""
     moments: list[float] = []
-    async with living(TimerService(0.1, noted(moments))):
+    async with running(TimerService(0.1, noted(moments))):
         await trio.sleep(1000.05)
     assert len(moments) == 10_001
     assert moments[-1] == pytest.approx(1000, abs=1e-9)
@@ -203,7 +191,7 @@ def test_every_call_is_on_the_grid_none_overlap_and_only_covered_slots_are_skipp
 
     async def main() -> None:
         await trio.sleep(begun_at)
-        async with living(timer):
+        async with running(timer):
             while len(calls.ended) < len(lengths):  # noqa: ASYNC110 - what is waited for has no event
                 await trio.sleep(interval)
 
@@ -230,7 +218,7 @@ async def test_jitter_adds_to_each_slot_and_leaves_the_grid_where_it_is(
     chances = iter([0.0, 0.5, 0.99, 0.25, 0.0, 0.0])
     monkeypatch.setattr("random.random", lambda: next(chances))
     moments: list[float] = []
-    async with living(TimerService(10, noted(moments), jitter=4)):
+    async with running(TimerService(10, noted(moments), jitter=4)):
         await trio.sleep(45)
     assert moments == [0, 12, pytest.approx(23.96), 31, 40]
 
@@ -242,7 +230,7 @@ async def test_a_slot_is_missed_only_when_its_jitter_has_passed_as_well(
     monkeypatch.setattr("random.random", lambda: 0.5)
     calls = Calls(7, 9, 1)
     timer = TimerService(10, calls, jitter=8)
-    async with living(timer):
+    async with running(timer):
         await trio.sleep(45)
     # The first lasts from 4 to 11; the slot of 10 may come until 18, and chance puts it at 14.  That
     # call lasts until 23; the slot of 20 may come until 28, and chance puts it at 24.
@@ -257,7 +245,7 @@ async def test_a_slot_whose_jittered_moment_has_passed_is_called_at_once(
     monkeypatch.setattr("random.random", lambda: 0.25)
     calls = Calls(13, 1)
     timer = TimerService(10, calls, jitter=8)
-    async with living(timer):
+    async with running(timer):
         await trio.sleep(33)
     assert calls.began == [2, 15, 22, 32]
     assert timer.statistics().skipped == 0
@@ -274,7 +262,7 @@ async def test_a_calendar_of_ones_own_takes_the_place_of_an_interval(autojump_cl
             return (1.0 if last is None else last * 2), 0
 
     moments: list[float] = []
-    async with living(TimerService(Doubling(), noted(moments))):
+    async with running(TimerService(Doubling(), noted(moments))):
         await trio.sleep(20)
     assert moments == [1, 2, 4, 8, 16]
 
@@ -291,7 +279,7 @@ async def test_a_plain_function_is_called_with_its_arguments_in_the_loop() -> No
         called.set()
 
     called = trio.Event()
-    async with living(TimerService(60, note, "word", 7)):
+    async with running(TimerService(60, note, "word", 7)):
         await called.wait()
     assert seen == ["word", 7, threading.get_ident(), True]
 
@@ -302,7 +290,7 @@ async def test_whatever_returns_an_awaitable_is_awaited(
 ) -> None:
     """An async function, a partial of one, or a lambda that calls one."""
     calls = Calls(1)
-    async with living(TimerService(5, wrap(calls))):
+    async with running(TimerService(5, wrap(calls))):
         await trio.sleep(3)
         assert calls.ended == [1]
 
@@ -311,7 +299,7 @@ async def test_a_call_knows_its_service(autojump_clock: MockClock) -> None:
     """So its log records carry the path."""
     seen: list[Service | None] = []
     timer = TimerService(1, lambda: seen.append(current_service()))
-    async with living(timer):
+    async with running(timer):
         await trio.sleep(0.5)
     assert seen == [timer]  # L20
 
@@ -366,7 +354,7 @@ async def test_an_async_call_that_raises_can_be_logged_and_the_timer_goes_on(
         raise LookupError("no answer")
 
     timer = TimerService(1, fail, on_error="log", name="timer")
-    async with living(timer) as (app, events):
+    async with running(timer) as (app, events):
         await trio.sleep(3.9)
         assert timer.state is State.RUNNING
         failures = [event for event in events if isinstance(event, CallFailed)]
@@ -389,7 +377,7 @@ async def test_a_call_that_raises_can_end_the_timer_for_all_to_see(
         raise LookupError("no answer")
 
     timer = TimerService(1, fail, on_error="stop", name="timer")
-    async with living(timer, Service(name="other")) as (app, events):
+    async with running(timer, Service(name="other")) as (app, events):
         await trio.sleep(5)
         assert timer.state is State.FINISHED  # row 26, and 1.2 #25; L15
         assert app.state is State.RUNNING
@@ -422,7 +410,7 @@ async def test_a_group_of_a_calls_errors_is_one_failure(autojump_clock: MockCloc
         raise ExceptionGroup("two", [LookupError(), ValueError()])
 
     timer = TimerService(1, fail, on_error="log")
-    async with living(timer) as (_, events):
+    async with running(timer) as (_, events):
         await trio.sleep(1.5)
         assert timer.statistics().failed == 2
         assert len([event for event in events if isinstance(event, CallFailed)]) == 2
@@ -474,7 +462,7 @@ async def test_a_call_that_raises_when_it_is_cancelled_is_told_and_the_stop_goes
             raise LookupError("in cleanup")
 
     timer = TimerService(1, fail, on_error="log", drain_timeout=0)
-    async with living(timer) as (app, events):
+    async with running(timer) as (app, events):
         await trio.sleep(0.5)
         await app.stop()
         assert timer.state is State.STOPPED  # L13
@@ -489,7 +477,7 @@ async def test_a_stop_waits_for_the_call_in_progress_and_makes_no_other(autojump
     """The call ends as if nothing were, though slots pass meanwhile."""
     calls = Calls(4)
     timer = TimerService(1, calls)
-    async with living(timer) as (app, events):
+    async with running(timer) as (app, events):
         await trio.sleep(0.5)
         assert timer.in_progress == "a call"
         await app.stop()
@@ -505,7 +493,7 @@ async def test_a_stop_between_calls_is_immediate(autojump_clock: MockClock) -> N
     """There is nothing to wait for."""
     moments: list[float] = []
     timer = TimerService(10, noted(moments))
-    async with living(timer) as (app, events):
+    async with running(timer) as (app, events):
         await trio.sleep(3)
         await app.stop()
         assert trio.current_time() == 3  # row 32
@@ -523,7 +511,7 @@ async def test_a_stop_that_comes_with_a_slot_makes_no_call(autojump_clock: MockC
             autojump_clock.jump(7)
             await super().drain()
 
-    async with living(LateToDrain(10, noted(moments))) as (app, _):
+    async with running(LateToDrain(10, noted(moments))) as (app, _):
         await trio.sleep(3)
         await app.stop()
         assert trio.current_time() == 10
@@ -536,7 +524,7 @@ async def test_a_call_that_outlasts_the_drain_is_cancelled_and_that_is_told(
     """`drain_timeout` bounds how long a stop can take."""
     calls = Calls(100)
     timer = TimerService(1, calls, drain_timeout=3)
-    async with living(timer) as (app, events):
+    async with running(timer) as (app, events):
         await trio.sleep(1)
         await app.stop()
         assert trio.current_time() == 4  # L10
@@ -627,7 +615,7 @@ async def calls_by(clock: WallClock, cron: Cron, *steps: tuple[float, dict[str, 
         note()
         called.append(hour(clock()))
 
-    async with living(TimerService(cron, call)):
+    async with running(TimerService(cron, call)):
         for seconds, step in steps:
             await trio.sleep(seconds)
             clock.step(**step)
@@ -661,7 +649,7 @@ async def test_slots_of_a_cron_that_pass_during_a_call_are_skipped(autojump_cloc
     clock = WallClock()
     calls = Calls(150)
     timer = TimerService(Cron("* * * * *", tz=UTC, now=clock), calls)
-    async with living(timer):
+    async with running(timer):
         await trio.sleep(370)
         await timer.stop(drain=False)
         assert calls.began == [0, 180, 360]
@@ -691,7 +679,7 @@ async def test_a_clock_that_is_a_little_fast_never_makes_a_call_early(autojump_c
     def slow() -> datetime:  # loses a second in each hundred
         return NEW_YEAR + timedelta(seconds=trio.current_time() * 0.99)
 
-    async with living(TimerService(Cron("*/7 * * * *", tz=UTC, now=slow), lambda: called.append(slow()))):
+    async with running(TimerService(Cron("*/7 * * * *", tz=UTC, now=slow), lambda: called.append(slow()))):
         await trio.sleep(3600)
     assert [moment.minute for moment in called] == [0, 7, 14, 21, 28, 35, 42, 49, 56]
     assert all(moment.second == 0 for moment in called)
@@ -917,7 +905,7 @@ async def test_a_call_that_runs_nothing_is_no_success(
 ) -> None:
     """A lambda hides what is refused otherwise."""
     timer = TimerService(1, fn, on_error="log")
-    async with living(timer) as (_, events):
+    async with running(timer) as (_, events):
         await trio.sleep(1.5)
     told = [event for event in events if isinstance(event, CallFailed)]
     assert [isinstance(event.error, TypeError) for event in told] == [True, True]

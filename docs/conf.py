@@ -54,7 +54,7 @@ napoleon_numpy_docstring = False
 # A build must not need the network, so there are no inventories of other projects to resolve their names
 # against. Names from outside are let through here; a name of ours that leads nowhere remains an error.
 _elsewhere = (
-    "trio|outcome"
+    "trio|outcome|hypothesis|pytest"
     "|asyncio|builtins|collections|contextlib|dataclasses|datetime|enum|inspect|logging"
     "|os|pathlib|signal|socket|ssl|subprocess|types|typing|typing_extensions"
 )
@@ -71,12 +71,17 @@ nitpick_ignore_regex = [
 nitpick_ignore = [
     ("py:class", name)
     for name in (
+        "ASGIApplication",
         "DatagramHandler",
         "DatagramProtocolFactory",
+        "HTTPHandler",
         "Interface",
+        "Path",
         "ProtocolFactory",
+        "ProxyHeaders",
         "SSLContext",
         "StrPath",
         "StreamHandler",
+        "WSGIApplication",
     )
 ]

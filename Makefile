@@ -13,16 +13,16 @@ BENCH := .venv/bench-$(or $(VERSION),unknown)
 LOCK := .venv/lock-$(or $(VERSION),unknown)
 
 PIP_INSTALL = bin/python -m pip install -qq --disable-pip-version-check
-# Two at a time, since two processors are what every machine has; and a whole file by one of them, so that what its
-# tests share is made once.
-SIDE_BY_SIDE = -n 2 --dist loadfile
+# Three at a time: two processors are what every machine has, and many tests wait. A whole file by one of them, so that
+# what its tests share is made once.
+SIDE_BY_SIDE = -n 3 --dist loadfile
 heading = @printf '\n=== %s ===\n' '$(1)'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 # The steps of `make check` are told apart by their headings, which needs them to come one after another.
 .NOTPARALLEL:
-.PHONY: help run test check format format-check lint types floors docs coverage test-trio-typing explore mutants \
+.PHONY: help run test check format format-check lint types floors docs coverage test-trio-typing explore mutants lives \
 	bench bench-quick lock clean
 
 help: ## list these commands
@@ -45,7 +45,7 @@ test: $(VENV)/.test ## run the tests
 	$(call heading,Tests on Python $(VERSION))
 	@$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)
 
-check: format-check lint types floors docs coverage test-trio-typing mutants ## everything that must hold before a change lands
+check: format-check lint types floors docs coverage test-trio-typing ## everything that must hold before a change lands
 
 format: $(VENV)/.check ## put the code into form
 	@$(VENV)/bin/ruff check --quiet --select I --fix
@@ -92,6 +92,12 @@ explore: $(VENV)/.test ## live thousands of random lives of random trees, in sea
 mutants: $(VENV)/.test ## break the code on purpose and see that the tests notice
 	$(call heading,Mutants)
 	@$(VENV)/bin/python tests/mutants.py
+	$(call heading,Mistakes that `trioservice check` has to find)
+	@$(VENV)/bin/python tests/check_mutants.py
+
+lives: $(VENV)/.test ## live each example, and what looks odd and is sound, through a thousand simulated lives
+	$(call heading,Simulated lives on Python $(VERSION))
+	@$(VENV)/bin/python tests/check_lives.py
 
 # It takes a compiler (cc) and Linux.  `-m benchmarks --help` tells how to measure a part.
 bench: $(BENCH)/.bench ## measure us beside our peers (half an hour), into benchmarks/RESULTS.md

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from ssl import DER_cert_to_PEM_cert
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
 
 import trio
 
@@ -209,37 +209,53 @@ class ASGIServer(HTTPServer):
             raise self._explained(error)  # noqa: B904 - it is the same one
 
     def _scope(self, exchange: Exchange) -> Scope:
-        scope: Scope | None = exchange.notes.get("asgi.scope")
-        if scope is None:
-            scope = exchange.notes["asgi.scope"] = self._scope_of_connection(exchange)
-        scope = dict(scope)
-        scope["method"], _, scope["http_version"], headers = request = exchange.request
-        path, raw_path, scope["query_string"] = request.parts()
-        scope["path"], scope["raw_path"] = self._root_path + path, self._raw_root_path + raw_path
-        scope["headers"] = headers
-        scope["state"] = self._of_all.copy()
-        scope["extensions"] = dict(scope["extensions"])
+        method, _, http_version, headers = request = exchange.request
+        path, raw_path, query = request.parts()
+        scheme, client, server, extensions = exchange.notes.get("asgi") or _facts(exchange)
         if self._proxies is not None:
-            scope["client"], scope["scheme"] = client_behind(
-                exchange.peer, scope["scheme"], headers, self._proxies, self._proxy_headers
+            client, scheme = client_behind(
+                exchange.peer, scheme, headers, self._proxies, self._proxy_headers
             )
-        return scope
-
-    def _scope_of_connection(self, exchange: Exchange) -> Scope:
-        """What all requests of a connection have in common."""
-        peer, local = exchange.peer, exchange.local
-        extensions: dict[str, Any] = {"http.response.pathsend": {}}
-        if exchange.tls is not None:
-            extensions["tls"] = _tls_facts(exchange.tls)
-        return {
+        return {  # written out: a dictionary that knows how large it becomes is made in half the time
             "type": "http",
             "asgi": _ASGI,
-            "scheme": "http" if exchange.tls is None else "https",
+            "http_version": http_version,
+            "method": method,
+            "scheme": scheme,
+            "path": self._root_path + path,
+            "raw_path": self._raw_root_path + raw_path,
+            "query_string": query,
             "root_path": self._root_path,
-            "client": peer if isinstance(peer, tuple) else None,
-            "server": local if isinstance(local, tuple) else (local, None),
-            "extensions": extensions,
+            "headers": headers,
+            "client": client,
+            "server": server,
+            "state": self._of_all.copy(),
+            "extensions": extensions.copy(),
         }
+
+
+class _Facts(NamedTuple):
+    """What all requests of a connection have in common."""
+
+    scheme: str
+    client: tuple[str, int] | None
+    server: tuple[str, int | None]
+    extensions: dict[str, Any]
+
+
+def _facts(exchange: Exchange) -> _Facts:
+    """Those of the connection of *exchange*, which are kept for the next one."""
+    peer, local, tls = exchange.peer, exchange.local, exchange.tls
+    extensions: dict[str, Any] = {"http.response.pathsend": {}}
+    if tls is not None:
+        extensions["tls"] = _tls_facts(tls)
+    facts = exchange.notes["asgi"] = _Facts(
+        "http" if tls is None else "https",
+        peer if isinstance(peer, tuple) else None,
+        local if isinstance(local, tuple) else (local, None),
+        extensions,
+    )
+    return facts
 
 
 _UNKNOWN_TO_HYPERCORN = (

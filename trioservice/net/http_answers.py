@@ -100,13 +100,14 @@ def compose(
     Raises:
         ValueError: this cannot be sent.
     """
-    method, version = ("GET", "1.0") if request is None else (request.method, request.http_version)
+    head_only = request is not None and request.method == "HEAD"
+    knows_chunks = request is not None and request.http_version == "1.1"
     told = tuple(headers)
     try:
-        plan = _plan(status, told, length, close, method == "HEAD", version == "1.1")
+        plan = _plan(status, told, length, close, head_only, knows_chunks)
     except TypeError:  # lists, as some have them, are not known again
         told = tuple([(name, value) for name, value in told])
-        plan = _plan(status, told, length, close, method == "HEAD", version == "1.1")
+        plan = _plan(status, told, length, close, head_only, knows_chunks)
     status_line, others, given, framing, left, close = plan
     stamped = stamp.at(now)
     if given:

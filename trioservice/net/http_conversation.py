@@ -167,35 +167,29 @@ class Conversation:
 
     async def _exchanges(self) -> None:
         """Answer, until the end or until it took too long."""
-        requests = self._parser.requests
+        parser = self._parser
+        requests = parser.requests
         while True:
-            if not requests:
-                if not await self._more():
+            if requests:
+                if self._is_late:  # a moment too late for a request that is there
+                    return
+                if not await self._answer(requests.popleft()):
                     break
-            elif self._is_late:  # a moment too late for a request that is there
-                return
-            elif not await self._answer(requests.popleft()):
+                if requests:
+                    await trio.lowlevel.checkpoint()
+            elif parser.refusal is not None:
+                await self._refuse(parser.refusal)
                 break
-            elif requests:
-                await trio.lowlevel.checkpoint()
+            else:
+                # As in _receive, which would be one coroutine more.
+                data = b"" if self._is_over else await self.stream.receive_some()
+                if not data:
+                    break
+                parser.feed(data)
+                if not requests and self.doing is not HEAD:
+                    self._does(HEAD)
         self._is_over = True
         await self._leave()
-
-    async def _more(self) -> bool:
-        """Wait for a request, or a part of one; false if there will be none."""
-        parser = self._parser
-        if parser.refusal is not None:
-            await self._refuse(parser.refusal)
-            return False
-        if self._is_over:
-            return False
-        data = await self.stream.receive_some()  # as in _receive, which would be one coroutine more
-        if not data:
-            return False
-        parser.feed(data)
-        if self.doing is not HEAD:
-            self._does(HEAD)
-        return True
 
     async def _receive(self) -> bool:
         """Let the parser have what comes; false at the end."""
@@ -236,18 +230,21 @@ class Conversation:
             return False
         if exchange.close or not (incoming.is_complete or await self._discard(incoming)):
             return False
-        self._await_next(incoming)
+        self._exchange = self._incoming = None
+        if incoming.upgrade or self._ahead:
+            self._go_on(incoming)
+        parser = self._parser
+        self.doing = NEXT if parser.requests else IDLE if parser.is_between else HEAD
+        self.since = self._patience.now
         return True
 
-    def _await_next(self, incoming: Incoming) -> None:
-        self._exchange = self._incoming = None
-        parser = self._parser
+    def _go_on(self, incoming: Incoming) -> None:
+        """Let the parser have what came while nobody wanted it."""
         if incoming.upgrade:
-            parser.go_on()
-        if self._ahead:
-            ahead, self._ahead = self._ahead, b""
-            parser.feed(ahead)
-        self._does(NEXT if parser.requests else IDLE if parser.is_between else HEAD)
+            self._parser.go_on()
+        ahead, self._ahead = self._ahead, b""
+        if ahead:
+            self._parser.feed(ahead)
 
     async def _discard(self, incoming: Incoming) -> bool:
         """Read what is left of a body that the handler did not want, if that is little."""
@@ -417,6 +414,11 @@ class Conversation:
         """Send a part of the answer; who is cancelled meanwhile has torn it, and with it the connection."""
         if self._is_sending:
             await self._turn()
+        elif not self._is_torn:
+            sent = self.stream.send_at_once(data)
+            if sent == len(data):
+                return
+            data = data[sent:]
         self._begin_to_send()
         try:
             await self.stream.send_all(data)

@@ -24,6 +24,9 @@ Pairs = Iterable[tuple[bytes, bytes]]
 # A head and a body are sent as one, unless it takes longer to join them than to send twice.
 _WORTH_JOINING = 256 * 1024
 
+# An enumeration looks for its members each time, and each answer would ask three times.
+_NONE, _LENGTH, _CHUNKED = Framing.NONE, Framing.LENGTH, Framing.CHUNKED
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -90,7 +93,7 @@ class Exchange:
     def __init__(self, conversation: Wire, incoming: Incoming) -> None:
         self._conversation = conversation
         self._incoming = incoming
-        self._framing = Framing.NONE
+        self._framing = _NONE
         self.left = 0
         self.request = incoming.request
         self.status = 0
@@ -191,7 +194,7 @@ class Exchange:
             trio.BrokenResourceError: the client has gone.
         """
         data = self._begin(status, headers, len(body))
-        if self._framing is Framing.LENGTH:
+        if self._framing is _LENGTH:
             if len(body) <= _WORTH_JOINING:
                 data += body
             else:
@@ -255,9 +258,9 @@ class Exchange:
             trio.BrokenResourceError: the client has gone.
         """
         self._require_begun()
-        if self._framing is Framing.NONE:
+        if self._framing is _NONE:
             return
-        if self._framing is not Framing.LENGTH:
+        if self._framing is not _LENGTH:
             raise ValueError("start(...) needs a content-length before send_file")
         self._take(count)
         await self._conversation.send_file(fileno, offset, count)
@@ -279,7 +282,7 @@ class Exchange:
         """See that the answer is whole; the server calls this when the handler has returned."""
         if not self.status:
             raise RuntimeError("the handler returned without an answer; await exchange.respond(...)")
-        if self.left and self._framing is Framing.LENGTH:
+        if self.left and self._framing is _LENGTH:
             raise RuntimeError(f"the answer's body is {self.left} bytes shorter than its content-length")
         if self.left:
             await self.write(b"", last=True)
@@ -306,19 +309,19 @@ class Exchange:
 
     def _framed(self, data: bytes, last: bool) -> bytes:
         framing = self._framing
-        if framing is Framing.NONE:
+        if framing is _NONE:
             return b""
-        if framing is Framing.LENGTH:
+        if framing is _LENGTH:
             self._take(len(data))
             return data
         self.bytes_sent += len(data)
-        if framing is Framing.CHUNKED:
+        if framing is _CHUNKED:
             if data:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
             if last:
                 data += b"0\r\n\r\n"
         if last:
-            self._framing, self.left = Framing.NONE, 0
+            self._framing, self.left = _NONE, 0
         return data
 
     def _take(self, size: int) -> None:

@@ -93,13 +93,14 @@ class Parser:
         self.refusal: Refusal | None = None
         self.ahead = b""
         self._limits = limits
+        self._most_bytes, self._most_headers = limits.header_bytes, limits.header_count
         self._current: Incoming | None = None  # whose body comes
         self._stalled = 0  # bytes since anything was complete
         self._is_told_again = False
         self._target = b""
-        self._host = b""  # of the request before
         self._headers = Headers()
         self._weighty: list[tuple[bytes, bytes]] = []  # of the headers
+        self._usual: list[tuple[bytes, bytes]] | None = None  # of a request before; nothing follows from them
         self._says_how = False  # the connection is to be kept, or not
         self._parser = HttpRequestParser(self)
 
@@ -112,22 +113,23 @@ class Parser:
         """Take what has come; what it comes to is in the attributes."""
         rest: bytes | bytearray | None = data
         while rest is not None:
-            rest = self._feed(rest)
-        if self._stalled > self._limits.header_bytes and self.refusal is None:
-            self.refusal = Refusal(431, "the request's head is too large")
-
-    def _feed(self, data: bytes | bytearray) -> bytes | None:
-        """Let llhttp read; what it has left to be read, if that is anything."""
-        self._stalled += len(data)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            return self._end_of_http(bytes(data[upgrade.args[0] :]))
-        except HttpParserError as error:
-            if self.refusal is None:
+            self._stalled += len(rest)
+            try:
+                self._parser.feed_data(rest)
+                break
+            except HttpParserUpgrade as upgrade:
+                rest = self._end_of_http(bytes(rest[upgrade.args[0] :]))
+            except HttpParserError as error:
                 said = error.__context__
-                self.refusal = said if isinstance(said, Refusal) else Refusal(400, str(error))
-        return None
+                self._refuse(said if isinstance(said, Refusal) else Refusal(400, str(error)))
+                break
+        if self._stalled > self._most_bytes:
+            self._refuse(Refusal(431, "the request's head is too large"))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Read no more from this client; the first word is the last."""
+        if self.refusal is None:
+            self.refusal = refusal
 
     def _end_of_http(self, ahead: bytes) -> bytes | None:
         """A request asks for another protocol, and llhttp reads no more; what is HTTP all the same."""
@@ -166,11 +168,12 @@ class Parser:
         """One header, or what stands after a body and is like one."""
         if self._is_told_again:
             return
-        if len(self._headers) >= self._limits.header_count:
+        headers = self._headers
+        if len(headers) >= self._most_headers:
             raise Refusal(431, "the request has too many headers")
         name = name.lower()
         header = name, value.strip()
-        self._headers.append(header)
+        headers.append(header)
         if name in _WEIGHTY:
             self._weighty.append(header)
             self._says_how = self._says_how or name in _OF_KEEPING
@@ -183,10 +186,14 @@ class Parser:
         keep_alive = parser.should_keep_alive()
         # To keep a connection without a word on it is HTTP/1.1's way; to ask costs as much as to parse.
         version = "1.1" if keep_alive and not self._says_how else parser.get_http_version()
-        request = Request(parser.get_method().decode("ascii"), self._target, version, self._headers)
+        method, target, weighty = parser.get_method().decode("ascii"), self._target, self._weighty
+        request = Request(method, target, version, self._headers)
         self._current = incoming = Incoming(request, keep_alive)
-        self._weigh(incoming)
-        if not self._target.startswith(b"/"):
+        if self._stalled > self._most_bytes:  # which may be because a body has come as well
+            self._limit_head(request)
+        if weighty != self._usual or version != "1.1" or method == "CONNECT":
+            self._weigh(incoming)
+        if not target.startswith(b"/"):
             self._prefer_host_of_target(request)
         self.requests.append(incoming)
         self._stalled = 0
@@ -219,39 +226,35 @@ class Parser:
         """Take note of the headers that say what becomes of the request."""
         method, _, version, _ = incoming.request
         _require_known(method, version)
-        if self._stalled > self._limits.header_bytes:  # which may be because a body has come as well
-            self._limit_head(incoming.request)
-        hosts = 0
+        hosts, is_usual = 0, version == "1.1"
         for name, value in self._weighty:
             if name == b"host":
                 hosts += 1
-                self._require_host(value)
+                _require_host(value)
             elif name == b"content-length":
                 self._limit_body(int(value))
+                is_usual = False
             elif name == b"transfer-encoding":
                 _require_chunked(value, version)
             elif name == b"expect":
                 incoming.expects_continue = value.lower() == b"100-continue" and version == "1.1"
+                is_usual = False
         if hosts > 1 or (not hosts and version == "1.1"):
             raise Refusal(400, "the request names no host, or several")
+        if is_usual:
+            self._usual = self._weighty
 
     def _prefer_host_of_target(self, request: Request) -> None:
         """Who names a host in the target means that one (RFC 9112, 3.2.2)."""
         host = authority_of(request.target)
         if host is not None:
-            self._require_host(host)
+            _require_host(host)
             headers = request.headers
             headers[:] = [(b"host", host), *(header for header in headers if header[0] != b"host")]
 
-    def _require_host(self, host: bytes) -> None:
-        if host != self._host:  # mostly it is that of the request before
-            if _HOST.fullmatch(host) is None:
-                raise Refusal(400, "the request's host is none")
-            self._host = host
-
     def _limit_head(self, request: Request) -> None:
         size = len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
-        if size > self._limits.header_bytes:
+        if size > self._most_bytes:
             raise Refusal(431, "the request's head is too large")
 
     def _limit_body(self, size: int) -> None:
@@ -265,6 +268,11 @@ def _require_known(method: str, version: str) -> None:
         raise Refusal(505, "this server speaks HTTP/1.1")
     if method == "CONNECT":
         raise Refusal(501, "this server is no proxy")
+
+
+def _require_host(host: bytes) -> None:
+    if _HOST.fullmatch(host) is None:
+        raise Refusal(400, "the request's host is none")
 
 
 def _require_chunked(encoding: bytes, version: str) -> None:

@@ -71,6 +71,10 @@ class Connection(trio.abc.Stream):
         """Something that differs from before if bytes have moved since."""
         return self.bytes_received, self.bytes_sent
 
+    def send_at_once(self, data: bytes) -> int:
+        """Send what needs no checkpoint and no waiting, and say how much that was; mostly all, or nothing."""
+        return 0
+
     async def send_file(self, fileno: int, offset: int, count: int) -> None:
         """Send a part of an open file, whose position is neither used nor changed.
 
@@ -274,6 +278,13 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
             await self._send_rest(data, sent)
         elif not earned:
             await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def send_at_once(self, data: bytes) -> int:
+        """Send what there is room for, if a receive has earned it; and say how much that was."""
+        if not self._earned or self._is_sending or self._has_sent_eof:
+            return 0
+        self._earned = False
+        return self.send_nowait(data)
 
     def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
         """Send what there is room for, without waiting, and say how much that was."""

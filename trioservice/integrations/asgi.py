@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
 import trio
 
 from ..errors import add_note
-from ..net.addresses import Address
+from ..net.addresses import Address, UNIXPeer
 from ..net.endpoints import StreamServerEndpoint
 from ..net.events import Listening, RequestFailed
 from ..net.http import ClientGone, Exchange, HTTPServer, HTTPServerOptions
@@ -213,9 +213,7 @@ class ASGIServer(HTTPServer):
         path, raw_path, query = request.parts()
         scheme, client, server, extensions = exchange.notes.get("asgi") or _facts(exchange)
         if self._proxies is not None:
-            client, scheme = client_behind(
-                exchange.peer, scheme, headers, self._proxies, self._proxy_headers
-            )
+            client, scheme = client_behind(exchange.peer, scheme, headers, self._proxies, self._proxy_headers)
         return {  # written out: a dictionary that knows how large it becomes is made in half the time
             "type": "http",
             "asgi": _ASGI,
@@ -239,7 +237,7 @@ class _Facts(NamedTuple):
 
     scheme: str
     client: tuple[str, int] | None
-    server: tuple[str, int | None]
+    server: tuple[str | UNIXPeer, int | None]
     extensions: dict[str, Any]
 
 

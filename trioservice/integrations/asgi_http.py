@@ -85,31 +85,29 @@ class HTTPCycle:
 
     async def send(self, message: Message) -> None:
         """Take what the application answers."""
-        exchange, start = self._exchange, self._start
+        exchange, start, kind = self._exchange, self._start, message["type"]
         if self._broken is not None and not exchange.status:  # the server has a better answer
             raise ClientDisconnected(f"the request did not come whole: {self._broken}")
-        kind = message["type"]
-        if kind == "http.response.start" and start is None and not exchange.status:
+        if kind == "http.response.body" and not self.is_whole:
+            body, more = message.get("body", b""), message.get("more_body", False)
+            self.is_whole = not more
+            try:
+                if start is None:
+                    await exchange.write(body, last=not more)
+                else:
+                    self._start = None
+                    answer = exchange.start if more else exchange.respond
+                    await answer(start["status"], start.get("headers", ()), body)
+            except trio.BrokenResourceError as error:
+                raise ClientDisconnected("the client has gone") from error
+            if not more:
+                self._end()
+        elif kind == "http.response.start" and start is None and not exchange.status:
             self._start = message
-            return
-        if kind == "http.response.pathsend" and start is not None:
+        elif kind == "http.response.pathsend" and start is not None:
             await self._send_path(message["path"], start)
-            return
-        if kind != "http.response.body" or self.is_whole:
+        else:
             raise RuntimeError(f"the application sent {kind!r} where that cannot come")
-        body, more = message.get("body", b""), message.get("more_body", False)
-        self.is_whole = not more
-        try:
-            if start is None:
-                await exchange.write(body, last=not more)
-            else:
-                self._start = None
-                answer = exchange.start if more else exchange.respond
-                await answer(start["status"], start.get("headers", ()), body)
-        except trio.BrokenResourceError as error:
-            raise ClientDisconnected("the client has gone") from error
-        if not more:
-            self._end()
 
     def _end(self) -> None:
         """All is sent; nobody has to watch the client any more."""

@@ -14,9 +14,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
-from .http_messages import Request
-
-__all__ = ["Framing", "Stamp", "compose", "phrase_of"]
+__all__ = ["Framing", "Head", "Stamp", "compose", "phrase_of"]
 
 
 class Framing(Enum):
@@ -36,6 +34,46 @@ def phrase_of(status: int) -> str:
     return _PHRASES.get(status, "")
 
 
+class Head(NamedTuple):
+    """The head of an answer, but for the moment that it tells; and what follows from it."""
+
+    status_line: bytes
+    others: bytes
+    given: frozenset[bytes]  #: of the headers that are stamped
+    framing: Framing  #: how the body ends
+    left: int  #: to be sent of the body; 1, if nobody knows
+    close: bool  #: the connection ends with it
+
+
+def compose(
+    method: str,
+    version: str,
+    status: int,
+    headers: Iterable[tuple[bytes, bytes]],
+    length: int | None,
+    close: bool,
+) -> Head:
+    """The head of an answer.
+
+    Args:
+        method: of the request that is answered.
+        version: of HTTP, in which it was asked: ``"1.1"`` or ``"1.0"``.
+        status: from 200 on.
+        headers: of the handler.
+        length: of the body, where all of it is there.
+        close: the connection will not be kept.
+
+    Raises:
+        ValueError: this cannot be sent.
+    """
+    told = tuple(headers)
+    try:
+        return _head(method, version, status, told, length, close)
+    except TypeError:  # lists, as some have them, are not known again
+        told = tuple([(name, value) for name, value in told])
+        return _head(method, version, status, told, length, close)
+
+
 class Stamp:
     """The headers ``date`` and ``server``, as they are sent; they are written once a second.
 
@@ -48,82 +86,30 @@ class Stamp:
         self._server = _line(b"server", server) if server else b""
         self._both = b""
 
-    def at(self, now: float) -> bytes:
-        """Both of them, at *now*, seconds since 1970."""
+    def put_on(self, head: Head, now: float) -> bytes:
+        """*head* as it is sent at *now*, seconds since 1970; the handler's own two headers are preferred."""
         second = int(now)
         if second != self._second:
             self._second = second
             self._both = _line(b"date", formatdate(second, usegmt=True).encode("ascii")) + self._server
-        return self._both
+        stamped = self._without(head.given) if head.given else self._both
+        return head.status_line + stamped + head.others
 
-    def without(self, given: frozenset[bytes]) -> bytes:
-        """Those of the last moment that are not *given*."""
+    def _without(self, given: frozenset[bytes]) -> bytes:
         date, end, _ = self._both.partition(b"\r\n")
         return (date + end) * (b"date" not in given) + self._server * (b"server" not in given)
 
 
-class _Plan(NamedTuple):
-    """A head, but for the moment; and what follows from it."""
-
-    status_line: bytes
-    others: bytes
-    given: frozenset[bytes]  # of the headers that are stamped
-    framing: Framing
-    left: int
-    close: bool
-
-
-def compose(
-    request: Request | None,
-    status: int,
-    headers: Iterable[tuple[bytes, bytes]],
-    length: int | None,
-    close: bool,
-    stamp: Stamp,
-    now: float,
-) -> tuple[bytes, Framing, int, bool]:
-    """The head of an answer.
-
-    Args:
-        request: what is answered; ``None`` if it could not be read.
-        status: from 200 on.
-        headers: of the handler.
-        length: of the body, where all of it is there.
-        close: the connection will not be kept.
-        stamp: writes ``date`` and ``server``, unless they are among *headers*.
-        now: seconds since 1970.
-
-    Returns:
-        the head; how the body ends; what is to be sent of it (1, if nobody knows); whether the
-        connection ends with it.
-
-    Raises:
-        ValueError: this cannot be sent.
-    """
-    head_only = request is not None and request.method == "HEAD"
-    knows_chunks = request is not None and request.http_version == "1.1"
-    told = tuple(headers)
-    try:
-        plan = _plan(status, told, length, close, head_only, knows_chunks)
-    except TypeError:  # lists, as some have them, are not known again
-        told = tuple([(name, value) for name, value in told])
-        plan = _plan(status, told, length, close, head_only, knows_chunks)
-    status_line, others, given, framing, left, close = plan
-    stamped = stamp.at(now)
-    if given:
-        stamped = stamp.without(given)
-    return status_line + stamped + others, framing, left, close
-
-
 @lru_cache(512)  # most heads have been sent before
-def _plan(
+def _head(
+    method: str,
+    version: str,
     status: int,
     headers: tuple[tuple[bytes, bytes], ...],
     length: int | None,
     close: bool,
-    head_only: bool,
-    knows_chunks: bool,
-) -> _Plan:
+) -> Head:
+    knows_chunks = version == "1.1"
     lines, given, told = [], set(), None
     for name, value in headers:
         kind = name.lower()
@@ -134,7 +120,7 @@ def _plan(
         elif kind != b"transfer-encoding":
             lines.append(_line(name, value))
             given.add(kind)
-    framing, length = _framing(status, told, length, head_only, knows_chunks)
+    framing, length = _framing(status, told, length, method == "HEAD", knows_chunks)
     if length is not None:
         lines.append(b"content-length: %d\r\n" % length)
     elif framing is Framing.CHUNKED:
@@ -146,7 +132,7 @@ def _plan(
         lines.append(b"connection: keep-alive\r\n")
     left = 0 if framing is Framing.NONE else 1 if length is None else length
     stamped = frozenset(given) & {b"date", b"server"}
-    return _Plan(_status_line(status), b"".join([*lines, b"\r\n"]), stamped, framing, left, close)
+    return Head(_status_line(status), b"".join([*lines, b"\r\n"]), stamped, framing, left, close)
 
 
 def _framing(

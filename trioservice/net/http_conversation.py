@@ -104,6 +104,7 @@ class Conversation:
         "notes",
         "progress",
         "since",
+        "stamp",
         "stream",
         "tls",
         "waited",
@@ -127,6 +128,7 @@ class Conversation:
         self._scope = trio.CancelScope()
         self._local: Address | None = None
         self.notes: dict[str, Any] = {}
+        self.stamp = server.stamp
         self.stream = stream
         self.tls = stream if isinstance(stream, TLSStream) else None
         self.doing = FRESH
@@ -329,23 +331,15 @@ class Conversation:
         """Answer, where no handler has."""
         server, exchange = self._server, self._exchange
         body = f"{refusal.reason}\n".encode()
-        request = None
+        method, version = "GET", "1.0"  # as far as one can know, where no request could be read
         if exchange is None:
             server.tell_refused(self.stream.peer, refusal)
             self._tell_answered(None, refusal.status, len(body), 0.0)
         else:
-            request = exchange.request
+            method, _, version, _ = exchange.request
             exchange.status, exchange.bytes_sent = refusal.status, len(body)
-        head = compose(
-            request,
-            refusal.status,
-            [_TEXT],
-            len(body),
-            True,
-            server.stamp,
-            time.time(),
-        )[0]
-        await self.send(head + body)
+        head = compose(method, version, refusal.status, [_TEXT], len(body), True)
+        await self.send(self.stamp.put_on(head, time.time()) + body)
 
     async def _out_of_time(self) -> None:
         """Say so, where the client can make sense of it."""
@@ -387,11 +381,6 @@ class Conversation:
         if self._local is None:
             self._local = self.stream.local
         return self._local
-
-    @property
-    def stamp(self) -> Stamp:
-        """What the server adds to each answer."""
-        return self._server.stamp
 
     def is_last(self) -> bool:
         """Whether the present exchange is to be the last: the server stops, and nothing more was asked."""

@@ -40,14 +40,11 @@ class Wire(Protocol):
     stream: Connection
     tls: TLSStream | None
     notes: dict[str, Any]
+    stamp: Stamp  # what the server adds to each answer
 
     @property
     def local(self) -> Address:
         """The address of our end."""
-
-    @property
-    def stamp(self) -> Stamp:
-        """What the server adds to each answer."""
 
     def is_last(self) -> bool:
         """Whether the server wants this exchange to be the last."""
@@ -290,18 +287,12 @@ class Exchange:
     def _begin(self, status: int, headers: Pairs, length: int | None) -> bytes:
         if self.status:
             raise RuntimeError(f"this request has been answered already, with {self.status}")
-        conversation = self._conversation
-        data, self._framing, self.left, self.close = compose(
-            self.request,
-            status,
-            headers,
-            length,
-            # A client that waits for a word before it sends its body may never send it.
-            self.close or self._incoming.expects_continue or conversation.is_last(),
-            conversation.stamp,
-            time.time(),
-        )
-        return data
+        request, conversation = self.request, self._conversation
+        # A client that waits for a word before it sends its body may never send it.
+        close = self.close or self._incoming.expects_continue or conversation.is_last()
+        head = compose(request.method, request.http_version, status, headers, length, close)
+        self._framing, self.left, self.close = head.framing, head.left, head.close
+        return conversation.stamp.put_on(head, time.time())
 
     def _require_begun(self) -> None:
         if not self.status:

@@ -96,12 +96,11 @@ class Parser:
         self._most_bytes, self._most_headers = limits.header_bytes, limits.header_count
         self._current: Incoming | None = None  # whose body comes
         self._stalled = 0  # bytes since anything was complete
-        self._is_told_again = False
         self._target = b""
         self._headers = Headers()
+        self._says_how = False  # the connection is to be kept, or not
         self._weighty: list[tuple[bytes, bytes]] = []  # of the headers
         self._usual: list[tuple[bytes, bytes]] | None = None  # of a request before; nothing follows from them
-        self._says_how = False  # the connection is to be kept, or not
         self._parser = HttpRequestParser(self)
 
     @property
@@ -142,13 +141,10 @@ class Parser:
             return None
         # Who sends a body cannot want that body to be of the other protocol.  llhttp does not read it, so
         # the new one is told of it without the wish.
-        incoming.is_complete = False
-        self._current = incoming
-        self._is_told_again = True
-        self._parser.feed_data(
-            b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % one for one in framing)
-        )
-        self._is_told_again = False
+        lines = (b"%b: %b\r\n" % header for header in [(b"host", b""), *framing])
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
+        incoming.is_complete = self.requests.pop().is_complete
+        self._current = None if incoming.is_complete else incoming
         return ahead
 
     def go_on(self) -> None:
@@ -161,13 +157,10 @@ class Parser:
 
     def on_url(self, url: bytes) -> None:
         """A part of the target."""
-        if not self._is_told_again:
-            self._target += url
+        self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or what stands after a body and is like one."""
-        if self._is_told_again:
-            return
         headers = self._headers
         if len(headers) >= self._most_headers:
             raise Refusal(431, "the request has too many headers")
@@ -176,17 +169,16 @@ class Parser:
         headers.append(header)
         if name in _WEIGHTY:
             self._weighty.append(header)
-            self._says_how = self._says_how or name in _OF_KEEPING
+            if name in _OF_KEEPING:
+                self._says_how = True
 
     def on_headers_complete(self) -> None:
         """The end of a head."""
-        if self._is_told_again:
-            return
         parser = self._parser
+        method, target, weighty = parser.get_method().decode("ascii"), self._target, self._weighty
         keep_alive = parser.should_keep_alive()
         # To keep a connection without a word on it is HTTP/1.1's way; to ask costs as much as to parse.
         version = "1.1" if keep_alive and not self._says_how else parser.get_http_version()
-        method, target, weighty = parser.get_method().decode("ascii"), self._target, self._weighty
         request = Request(method, target, version, self._headers)
         self._current = incoming = Incoming(request, keep_alive)
         if self._stalled > self._most_bytes:  # which may be because a body has come as well

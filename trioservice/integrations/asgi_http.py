@@ -88,37 +88,33 @@ class HTTPCycle:
         exchange, start, kind = self._exchange, self._start, message["type"]
         if self._broken is not None and not exchange.status:  # the server has a better answer
             raise ClientDisconnected(f"the request did not come whole: {self._broken}")
+        if kind == "http.response.start" and start is None and not exchange.status:
+            self._start = message
+            return
         if kind == "http.response.body" and not self.is_whole:
             body, more = message.get("body", b""), message.get("more_body", False)
-            self.is_whole = not more
-            try:
-                if start is None:
-                    await exchange.write(body, last=not more)
-                else:
-                    self._start = None
-                    answer = exchange.start if more else exchange.respond
-                    await answer(start["status"], start.get("headers", ()), body)
-            except trio.BrokenResourceError as error:
-                raise ClientDisconnected("the client has gone") from error
-            if not more:
-                self._end()
-        elif kind == "http.response.start" and start is None and not exchange.status:
-            self._start = message
+            if start is None:
+                sending = exchange.write(body, last=not more)
+            else:
+                answer = exchange.start if more else exchange.respond
+                sending = answer(start["status"], start.get("headers", ()), body)
         elif kind == "http.response.pathsend" and start is not None:
-            await self._send_path(message["path"], start)
+            sending, more = self._send_path(message["path"], start), False
         else:
             raise RuntimeError(f"the application sent {kind!r} where that cannot come")
-
-    def _end(self) -> None:
-        """All is sent; nobody has to watch the client any more."""
-        self._is_sent = True
-        if self._watching is not None:
-            self._watching.cancel(reason="the answer is whole")
+        self._start, self.is_whole = None, not more
+        try:
+            await sending
+        except trio.BrokenResourceError as error:
+            raise ClientDisconnected("the client has gone") from error
+        if not more:
+            self._is_sent = True
+            if self._watching is not None:  # nobody has to any more
+                self._watching.cancel(reason="the answer is whole")
 
     async def _send_path(self, path: str, start: Message) -> None:
         """Send a file as the body; over a plain socket, the kernel does it."""
         exchange = self._exchange
-        self._start, self.is_whole = None, True
         descriptor = await trio.to_thread.run_sync(os.open, path, os.O_RDONLY)  # a disk may be slow
         try:
             headers = [(name, value) for name, value in start.get("headers", ())]
@@ -126,9 +122,6 @@ class HTTPCycle:
                 headers.append((b"content-length", b"%d" % os.fstat(descriptor).st_size))
             await exchange.start(start["status"], headers)
             await exchange.send_file(descriptor, 0, exchange.left)
-            self._end()
-        except trio.BrokenResourceError as error:
-            raise ClientDisconnected("the client has gone") from error
         finally:
             os.close(descriptor)
 

@@ -88,10 +88,9 @@ class Stamp:
 
     def put_on(self, head: Head, now: float) -> bytes:
         """*head* as it is sent at *now*, seconds since 1970; the handler's own two headers are preferred."""
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._both = _line(b"date", formatdate(second, usegmt=True).encode("ascii")) + self._server
+        if not self._second <= now < self._second + 1:
+            self._second = int(now)
+            self._both = _line(b"date", formatdate(self._second, usegmt=True).encode("ascii")) + self._server
         stamped = self._without(head.given) if head.given else self._both
         return head.status_line + stamped + head.others
 

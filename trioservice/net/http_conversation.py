@@ -53,7 +53,6 @@ class Host(Protocol):
     stamp: Stamp
     is_draining: bool
     has_told_to_drain: bool  # those to whom connections were given away
-    handling: int  # requests, at this moment
     answer: HTTPHandler
     on_answered: Callable[[Answered], object] | None
     given_away: dict[Conversation, Callable[[], object]]  # and who is told when the server stops
@@ -212,7 +211,6 @@ class Conversation:
         self.doing, self.asked_at = BUSY, self._patience.now
         self._exchange = exchange = Exchange(self, incoming)
         began = 0.0 if server.on_answered is None else trio.current_time()
-        server.handling += 1
         try:
             await server.answer(exchange)
             if exchange.left or not exchange.status:
@@ -222,7 +220,6 @@ class Conversation:
         except BaseExceptionGroup as group:
             raise self._without_failures(exchange, group) from None
         finally:
-            server.handling -= 1
             self._task.context = self._context.copy()  # from the next step of this task on
             if server.on_answered is not None and exchange.status:
                 took = trio.current_time() - began

@@ -72,6 +72,8 @@ class Exchange:
         request: what is asked for.
         status: what it was answered with; 0 before that.
         bytes_sent: of the answer's body, so far.
+        notes: what handlers keep for the later exchanges of the same connection.
+        wish: the protocol that the client would rather speak, in lower case; mostly ``b""``.
         left: to be sent of the answer's body, if its length was told; otherwise 1 up to its end.
         close: the connection ends with this exchange.
     """
@@ -83,8 +85,10 @@ class Exchange:
         "bytes_sent",
         "close",
         "left",
+        "notes",
         "request",
         "status",
+        "wish",
     )
 
     def __init__(self, conversation: Wire, incoming: Incoming) -> None:
@@ -96,6 +100,8 @@ class Exchange:
         self.status = 0
         self.bytes_sent = 0
         self.close = not incoming.keep_alive
+        self.notes = conversation.notes
+        self.wish = b"" if not incoming.upgrade else incoming.request.wish
 
     @property
     def peer(self) -> Address:
@@ -111,22 +117,6 @@ class Exchange:
     def tls(self) -> TLSStream | None:
         """The connection, if it is one with TLS, for what the handshake has brought."""
         return self._conversation.tls
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        """What handlers keep for the later exchanges of the same connection."""
-        return self._conversation.notes
-
-    @property
-    def wish(self) -> bytes:
-        """The protocol that the client would rather speak, in lower case; mostly ``b""``.
-
-        In HTTP/1.0 there are no such wishes (RFC 9110, 7.8).
-        """
-        request = self.request
-        if not self._incoming.upgrade or request.method != "GET" or request.http_version == "1.0":
-            return b""
-        return self.request.headers.get(b"upgrade", b"").lower()
 
     # ---- the request's body
 

@@ -204,9 +204,9 @@ class Parser:
 
     def on_message_complete(self) -> None:
         """The end of a request."""
-        assert self._current is not None
-        self._current.is_complete = True
-        self._current = None
+        incoming, self._current = self._current, None
+        assert incoming is not None
+        incoming.is_complete = True
         self._stalled = 0
         if self._headers:  # trailers, which nobody asks for
             self._headers = Headers()

@@ -223,6 +223,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
                     raise trio.BusyResourceError("another task is already receiving from this stream")
                 self._reader = _current_task()
                 await _wait_task_rescheduled(self._stop_reading)
+                data = self.receive_nowait(max_bytes)
             else:
                 # One among few: a quick peer answers while others have their turn, and not to sleep
                 # then is to be quicker, too.
@@ -230,9 +231,8 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
                 data = self.receive_nowait(max_bytes)
                 if data is None:
                     await system.wait_readable(self._sock)
+                    data = self.receive_nowait(max_bytes)
             self._earned = True
-            if data is None:
-                data = self.receive_nowait(max_bytes)
         if iterating and not data:
             raise StopAsyncIteration
         return data

@@ -396,15 +396,17 @@ class Conversation:
             self._parser.feed(data)
         return not self._parser.requests
 
+    def send_at_once(self, data: bytes) -> int:
+        """Send as much of a part of the answer as needs no waiting: mostly all, or nothing.
+
+        Nothing can happen before the rest is sent, so that there is nothing to be noted yet.
+        """
+        return 0 if self._is_sending or self._is_torn else self.stream.send_at_once(data)
+
     async def send(self, data: bytes) -> None:
         """Send a part of the answer; who is cancelled meanwhile has torn it, and with it the connection."""
         if self._is_sending:
             await self._turn()
-        elif not self._is_torn:
-            sent = self.stream.send_at_once(data)
-            if sent == len(data):
-                return
-            data = data[sent:]
         self._begin_to_send()
         try:
             await self.stream.send_all(data)

@@ -49,6 +49,9 @@ class Wire(Protocol):
     def is_last(self) -> bool:
         """Whether the server wants this exchange to be the last."""
 
+    def send_at_once(self, data: bytes) -> int:
+        """Send as much of a part of the answer as needs no waiting, be it nothing; the rest is to be sent."""
+
     async def send(self, data: bytes) -> None:
         """Send a part of the answer."""
 
@@ -191,7 +194,9 @@ class Exchange:
             self.left = 0
             self.bytes_sent = len(body)
         self.status = status
-        await self._conversation.send(data)
+        sent = self._conversation.send_at_once(data)
+        if sent < len(data):
+            await self._conversation.send(data[sent:])
 
     async def start(self, status: int, headers: Pairs = (), body: bytes = b"") -> None:
         """Begin to answer; the rest is for :meth:`write`, and the answer ends when the handler returns.

@@ -47,7 +47,7 @@ def test_however_they_are_cut_the_same_requests_come_out(
     assert parser.refusal is None
     assert [b"".join(one.pieces) for one in parser.requests] == [body for _, body in sent]
     assert all(one.is_complete for one in parser.requests)
-    assert parser.is_between
+    assert parser.is_between()
 
 
 HEAD = b"POST /a?b HTTP/1.1\r\nHost: here\r\n"
@@ -94,7 +94,7 @@ def test_a_wish_for_another_protocol_is_read_past() -> None:
     parser = Parser(LIMITS)
     wish = b"GET /1 HTTP/1.1\r\nHost: here\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n"
     parser.feed(wish + b"GET /2 HTTP/1.1\r\nHost: here\r\n\r\n")
-    assert [one.upgrade for one in parser.requests] == [True]
+    assert [one.has_wish for one in parser.requests] == [True]
     parser.go_on()
     assert [one.request.target for one in parser.requests] == [b"/1", b"/2"]
     parser.go_on()

@@ -180,7 +180,7 @@ class ASGIServer(HTTPServer):
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = self._scope(exchange)
-        if exchange.wish == b"websocket":
+        if exchange.has_wish and exchange.wish == b"websocket":
             await self._open_websocket(exchange, scope)
             return
         cycle = HTTPCycle(exchange)

@@ -22,7 +22,7 @@ from .events import RequestFailed
 from .http_answers import Stamp, compose
 from .http_exchange import ClientGone, Exchange, HTTPHandler
 from .http_messages import Answered, HTTPLimits, Request
-from .http_parsing import Incoming, Parser, Refusal
+from .http_parsing import Parser, Refusal
 from .http_patience import BODY, BUSY, FRESH, GIVEN_AWAY, HEAD, IDLE, LEAVING, NEXT, SENDING, Patience
 from .streams import MOST, Connection, SocketStream
 from .tls import TLSStream
@@ -86,7 +86,6 @@ class Conversation:
         "_context",
         "_exchange",
         "_has_gap",
-        "_incoming",
         "_is_late",
         "_is_over",
         "_is_sending",
@@ -121,7 +120,6 @@ class Conversation:
         self._is_torn = False  # a part of an answer was begun and is not whole: nothing can follow it
         self._has_gap = False  # a part was counted, and never begun
         self._exchange: Exchange | None = None
-        self._incoming: Incoming | None = None
         self._task = trio.lowlevel.current_task()
         self._context = self._task.context.copy()
         self._scope = trio.CancelScope()
@@ -139,7 +137,7 @@ class Conversation:
     @property
     def received(self) -> int:
         """How much has come of the present request's body."""
-        return 0 if self._incoming is None else self._incoming.size
+        return 0 if self._exchange is None else self._exchange.size
 
     def end(self) -> None:
         """Be cancelled, out of time."""
@@ -164,6 +162,7 @@ class Conversation:
                     await self._out_of_time()
         finally:
             self._patience.forget(self)
+            self._exchange = None  # which knows us
             self._server.given_away.pop(self, None)
 
     async def _exchanges(self) -> None:
@@ -204,12 +203,12 @@ class Conversation:
             self._parser.feed(data)
         return bool(data)
 
-    async def _answer(self, incoming: Incoming) -> bool:
+    async def _answer(self, exchange: Exchange) -> bool:
         """Let the handler answer; whether the connection is kept."""
         server = self._server
-        self._incoming, self.waited = incoming, 0.0
+        self._exchange, self.waited = exchange, 0.0
         self.doing, self.asked_at = BUSY, self._patience.now
-        self._exchange = exchange = Exchange(self, incoming)
+        exchange.wire, exchange.notes = self, self.notes
         began = 0.0 if server.on_answered is None else trio.current_time()
         try:
             await server.answer(exchange)
@@ -227,30 +226,30 @@ class Conversation:
         if self._is_torn:
             self._cut()
             return False
-        if exchange.close or not (incoming.is_complete or await self._discard(incoming)):
+        if exchange.close or not (exchange.is_complete or await self._discard(exchange)):
             return False
-        self._exchange = self._incoming = None
-        if incoming.upgrade or self._ahead:
-            self._go_on(incoming)
+        self._exchange = None
+        if exchange.has_wish or self._ahead:
+            self._go_on(exchange)
         parser = self._parser
-        self.doing = NEXT if parser.requests else IDLE if parser.is_between else HEAD
+        self.doing = NEXT if parser.requests else IDLE if parser.is_between() else HEAD
         self.since = self._patience.now
         return True
 
-    def _go_on(self, incoming: Incoming) -> None:
+    def _go_on(self, exchange: Exchange) -> None:
         """Let the parser have what came while nobody wanted it."""
-        if incoming.upgrade:
+        if exchange.has_wish:
             self._parser.go_on()
         ahead, self._ahead = self._ahead, b""
         if ahead:
             self._parser.feed(ahead)
 
-    async def _discard(self, incoming: Incoming) -> bool:
+    async def _discard(self, exchange: Exchange) -> bool:
         """Read what is left of a body that the handler did not want, if that is little."""
-        most = incoming.size + _WORTH_READING
-        while not incoming.is_complete:
-            incoming.pieces.clear()
-            if incoming.size > most or self._parser.refusal is not None:
+        most = exchange.size + _WORTH_READING
+        while not exchange.is_complete:
+            exchange.pieces.clear()
+            if exchange.size > most or self._parser.refusal is not None:
                 return False
             self._does(BODY)
             if not await self._receive():
@@ -264,8 +263,8 @@ class Conversation:
         To close a socket while there is something to be read from it, or to come, resets the connection,
         and the client's system throws away what it has received: our answer.
         """
-        stream, incoming = self.stream, self._incoming
-        has_more = self._parser.refusal is not None or not (incoming is None or incoming.is_complete)
+        stream, exchange = self.stream, self._exchange
+        has_more = self._parser.refusal is not None or not (exchange is None or exchange.is_complete)
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             if isinstance(stream, SocketStream):
                 if not (has_more or stream.receive_nowait()):
@@ -383,10 +382,10 @@ class Conversation:
         """Whether the present exchange is to be the last: the server stops, and nothing more was asked."""
         if not self._server.is_draining or self._parser.requests:
             return False
-        if self._incoming is None or not self._incoming.is_complete:
+        if self._exchange is None or not self._exchange.is_complete:
             return True  # what comes next is of its body, and somebody may wait for that
-        if self._incoming.upgrade:
-            self._incoming.upgrade = False
+        if self._exchange.has_wish:
+            self._exchange.has_wish = False
             self._parser.go_on()  # it is answered in HTTP, and what came behind it is HTTP then
         data = self._ahead
         if not data and isinstance(self.stream, SocketStream):

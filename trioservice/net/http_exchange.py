@@ -14,7 +14,7 @@ from .streams import Connection
 
 if TYPE_CHECKING:
     from .http_answers import Stamp
-    from .http_parsing import Incoming
+    from .http_messages import Request
     from .tls import TLSStream
 
 __all__ = ["Body", "ClientGone", "Exchange", "HTTPHandler"]
@@ -75,51 +75,70 @@ class Exchange:
         request: what is asked for.
         status: what it was answered with; 0 before that.
         bytes_sent: of the answer's body, so far.
-        notes: what handlers keep for the later exchanges of the same connection.
-        wish: the protocol that the client would rather speak, in lower case; mostly ``b""``.
         left: to be sent of the answer's body, if its length was told; otherwise 1 up to its end.
         close: the connection ends with this exchange.
+        notes: what handlers keep for the later exchanges of the same connection.
     """
 
+    # The parser makes it, and it is told its connection when its turn comes: one object for a request and
+    # its answer, as to make one costs more than all that it is asked afterwards.
     __slots__ = (
-        "_conversation",
         "_framing",
-        "_incoming",
         "bytes_sent",
         "close",
+        "expects_continue",
+        "has_wish",
+        "is_complete",
         "left",
         "notes",
+        "pieces",
         "request",
+        "size",
         "status",
-        "wish",
+        "wire",
     )
 
-    def __init__(self, conversation: Wire, incoming: Incoming) -> None:
-        self._conversation = conversation
-        self._incoming = incoming
+    wire: Wire
+    notes: dict[str, Any]
+
+    def __init__(self, request: Request, close: bool) -> None:
+        self.request = request
+        self.close = close
+        # Of the request's body: whether all has come, how much, and what nobody has asked for yet.
+        self.is_complete = False
+        self.size = 0
+        self.pieces: list[bytes] = []
+        self.expects_continue = False
+        self.has_wish = False  # for another protocol
+        # Of the answer.
+        self.status = self.bytes_sent = self.left = 0
         self._framing = _NONE
-        self.left = 0
-        self.request = incoming.request
-        self.status = 0
-        self.bytes_sent = 0
-        self.close = not incoming.keep_alive
-        self.notes = conversation.notes
-        self.wish = b"" if not incoming.upgrade else incoming.request.wish
 
     @property
     def peer(self) -> Address:
         """The address of the client."""
-        return self._conversation.stream.peer
+        return self.wire.stream.peer
 
     @property
     def local(self) -> Address:
         """The address that it came to."""
-        return self._conversation.local
+        return self.wire.local
 
     @property
     def tls(self) -> TLSStream | None:
         """The connection, if it is one with TLS, for what the handshake has brought."""
-        return self._conversation.tls
+        return self.wire.tls
+
+    @property
+    def wish(self) -> bytes:
+        """The protocol that the client would rather speak, in lower case; mostly ``b""``.
+
+        In HTTP/1.0 there are no such wishes (RFC 9110, 7.8).
+        """
+        method, _, version, headers = self.request
+        if not self.has_wish or method != "GET" or version == "1.0":
+            return b""
+        return headers.get(b"upgrade", b"").lower()
 
     # ---- the request's body
 
@@ -140,33 +159,32 @@ class Exchange:
             trio.BrokenResourceError: the client has ended the connection within the body.
             Refusal: what it sends is no body, or too much of it; let it pass, and it will be told.
         """
-        incoming = self._incoming
-        while not incoming.pieces:
-            if incoming.is_complete:
+        while not self.pieces:
+            if self.is_complete:
                 return b""
-            if incoming.expects_continue:
-                incoming.expects_continue = False
+            if self.expects_continue:
+                self.expects_continue = False
                 if not self.status:
-                    await self._conversation.send(_CONTINUE)
-            await self._conversation.receive_body()
-        data = b"".join(incoming.pieces)
-        incoming.pieces.clear()
+                    await self.wire.send(_CONTINUE)
+            await self.wire.receive_body()
+        data = b"".join(self.pieces)
+        self.pieces.clear()
         if max_bytes is not None and len(data) > max_bytes:
-            incoming.pieces.append(data[max_bytes:])
+            self.pieces.append(data[max_bytes:])
             data = data[:max_bytes]
         return data
 
     @property
     def is_received(self) -> bool:
         """Whether there is nothing more to :meth:`receive`."""
-        return self._incoming.is_complete and not self._incoming.pieces
+        return self.is_complete and not self.pieces
 
     async def wait_disconnected(self) -> None:
         """Return when the client has ended the connection; for handlers that have nothing to send for long.
 
         Call it when the body has been received.
         """
-        await self._conversation.wait_gone()
+        await self.wire.wait_gone()
 
     # ---- the answer
 
@@ -189,14 +207,14 @@ class Exchange:
                 data += body
             else:
                 self.status = status
-                await self._conversation.send(data)
+                await self.wire.send(data)
                 data = body
             self.left = 0
             self.bytes_sent = len(body)
         self.status = status
-        sent = self._conversation.send_at_once(data)
+        sent = self.wire.send_at_once(data)
         if sent < len(data):
-            await self._conversation.send(data[sent:])
+            await self.wire.send(data[sent:])
 
     async def start(self, status: int, headers: Pairs = (), body: bytes = b"") -> None:
         """Begin to answer; the rest is for :meth:`write`, and the answer ends when the handler returns.
@@ -214,7 +232,7 @@ class Exchange:
         """
         data = self._begin(status, headers, None) + self._framed(body, False)
         self.status = status  # from now on: what cannot be sent has begun no answer
-        await self._conversation.send(data)
+        await self.wire.send(data)
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send more of the answer's body; returns when the system has taken it.
@@ -231,7 +249,7 @@ class Exchange:
         self._require_begun()
         framed = self._framed(data, last)
         if framed:
-            await self._conversation.send(framed)
+            await self.wire.send(framed)
 
     async def send_file(self, fileno: int, offset: int, count: int) -> None:
         """Send a part of a file as a part of the answer's body; over a plain socket, the kernel does it.
@@ -255,7 +273,7 @@ class Exchange:
         if self._framing is not _LENGTH:
             raise ValueError("start(...) needs a content-length before send_file")
         self._take(count)
-        await self._conversation.send_file(fileno, offset, count)
+        await self.wire.send_file(fileno, offset, count)
 
     def upgrade(self, on_drain: Callable[[], object]) -> tuple[Connection, bytes]:
         """Take the connection over, to speak the other protocol that the client has asked for.
@@ -268,7 +286,7 @@ class Exchange:
         """
         self.close = True
         self.status = 101
-        return self._conversation.give_away(on_drain)
+        return self.wire.give_away(on_drain)
 
     async def finish(self) -> None:
         """See that the answer is whole; the server calls this when the handler has returned."""
@@ -282,12 +300,12 @@ class Exchange:
     def _begin(self, status: int, headers: Pairs, length: int | None) -> bytes:
         if self.status:
             raise RuntimeError(f"this request has been answered already, with {self.status}")
-        request, conversation = self.request, self._conversation
+        request, wire = self.request, self.wire
         # A client that waits for a word before it sends its body may never send it.
-        close = self.close or self._incoming.expects_continue or conversation.is_last()
+        close = self.close or self.expects_continue or wire.is_last()
         head = compose(request.method, request.http_version, status, headers, length, close)
         self._framing, self.left, self.close = head.framing, head.left, head.close
-        return conversation.stamp.put_on(head, time.time())
+        return wire.stamp.put_on(head, time.time())
 
     def _require_begun(self) -> None:
         if not self.status:

@@ -66,16 +66,6 @@ class Request(NamedTuple):
         """What stands after the ``?`` of the target, as it came."""
         return self.parts()[2]
 
-    @property
-    def wish(self) -> bytes:
-        """The protocol that the client would rather speak, in lower case.
-
-        In HTTP/1.0 there are no such wishes (RFC 9110, 7.8).
-        """
-        if self.method != "GET" or self.http_version == "1.0":
-            return b""
-        return self.headers.get(b"upgrade", b"").lower()
-
     def parts(self) -> tuple[str, bytes, bytes]:
         """:attr:`path`, :attr:`raw_path` and :attr:`query` at once, for those who need more than one."""
         target = self.target

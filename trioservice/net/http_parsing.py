@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
+from .http_exchange import Exchange
 from .http_messages import Headers, HTTPLimits, Request, authority_of
 
 try:
@@ -24,7 +25,7 @@ except ImportError as error:
         name="httptools",
     ) from error
 
-__all__ = ["Incoming", "Parser", "Refusal"]
+__all__ = ["Parser", "Refusal"]
 
 
 class Refusal(Exception):
@@ -39,29 +40,6 @@ class Refusal(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
-
-
-class Incoming:
-    """A request, and what has come of its body."""
-
-    __slots__ = (
-        "expects_continue",
-        "is_complete",
-        "keep_alive",
-        "pieces",
-        "request",
-        "size",
-        "upgrade",
-    )
-
-    def __init__(self, request: Request, keep_alive: bool) -> None:
-        self.request = request
-        self.keep_alive = keep_alive
-        self.is_complete = False
-        self.pieces: list[bytes] = []  # of the body, that nobody has asked for yet
-        self.size = 0  # of the body, so far
-        self.expects_continue = False
-        self.upgrade = False
 
 
 _OF_FRAMING = frozenset([b"content-length", b"transfer-encoding"])
@@ -89,12 +67,12 @@ class Parser:
     """
 
     def __init__(self, limits: HTTPLimits) -> None:
-        self.requests: deque[Incoming] = deque()
+        self.requests: deque[Exchange] = deque()
         self.refusal: Refusal | None = None
         self.ahead = b""
         self._limits = limits
         self._most_bytes, self._most_headers = limits.header_bytes, limits.header_count
-        self._current: Incoming | None = None  # whose body comes
+        self._current: Exchange | None = None  # whose body comes
         self._stalled = 0  # bytes since anything was complete
         self._target = b""
         self._headers = Headers()
@@ -103,7 +81,6 @@ class Parser:
         self._usual: list[tuple[bytes, bytes]] | None = None  # of a request before; nothing follows from them
         self._parser = HttpRequestParser(self)
 
-    @property
     def is_between(self) -> bool:
         """Whether nothing has come yet of a next request."""
         return self._current is None and not (self._stalled or self._target)
@@ -133,18 +110,18 @@ class Parser:
     def _end_of_http(self, ahead: bytes) -> bytes | None:
         """A request asks for another protocol, and llhttp reads no more; what is HTTP all the same."""
         self._parser = HttpRequestParser(self)
-        incoming = self.requests[-1]
-        framing = [header for header in incoming.request.headers if header[0] in _OF_FRAMING]
+        exchange = self.requests[-1]
+        framing = [header for header in exchange.request.headers if header[0] in _OF_FRAMING]
         if not framing:
-            incoming.upgrade = True
+            exchange.has_wish = True
             self.ahead = ahead
             return None
         # Who sends a body cannot want that body to be of the other protocol.  llhttp does not read it, so
         # the new one is told of it without the wish.
         lines = (b"%b: %b\r\n" % header for header in [(b"host", b""), *framing])
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
-        incoming.is_complete = self.requests.pop().is_complete
-        self._current = None if incoming.is_complete else incoming
+        exchange.is_complete = self.requests.pop().is_complete
+        self._current = None if exchange.is_complete else exchange
         return ahead
 
     def go_on(self) -> None:
@@ -179,15 +156,16 @@ class Parser:
         keep_alive = parser.should_keep_alive()
         # To keep a connection without a word on it is HTTP/1.1's way; to ask costs as much as to parse.
         version = "1.1" if keep_alive and not self._says_how else parser.get_http_version()
-        request = Request(method, target, version, self._headers)
-        self._current = incoming = Incoming(request, keep_alive)
+        # What Request(...) does, in a third of its time.
+        request = tuple.__new__(Request, (method, target, version, self._headers))
+        self._current = exchange = Exchange(request, not keep_alive)
         if self._stalled > self._most_bytes:  # which may be because a body has come as well
             self._limit_head(request)
         if weighty != self._usual or version != "1.1" or method == "CONNECT":
-            self._weigh(incoming)
+            self._weigh(exchange)
         if not target.startswith(b"/"):
             self._prefer_host_of_target(request)
-        self.requests.append(incoming)
+        self.requests.append(exchange)
         self._stalled = 0
         self._target = b""
         self._headers = Headers()  # of trailers, or of the next request
@@ -195,18 +173,18 @@ class Parser:
 
     def on_body(self, data: bytes) -> None:
         """A part of a body."""
-        incoming = self._current
-        assert incoming is not None
-        incoming.size += len(data)
-        self._limit_body(incoming.size)
-        incoming.pieces.append(data)
+        exchange = self._current
+        assert exchange is not None
+        exchange.size += len(data)
+        self._limit_body(exchange.size)
+        exchange.pieces.append(data)
         self._stalled = 0
 
     def on_message_complete(self) -> None:
         """The end of a request."""
-        incoming, self._current = self._current, None
-        assert incoming is not None
-        incoming.is_complete = True
+        exchange, self._current = self._current, None
+        assert exchange is not None
+        exchange.is_complete = True
         self._stalled = 0
         if self._headers:  # trailers, which nobody asks for
             self._headers = Headers()
@@ -214,9 +192,9 @@ class Parser:
 
     # ---- what a server does not take
 
-    def _weigh(self, incoming: Incoming) -> None:
+    def _weigh(self, exchange: Exchange) -> None:
         """Take note of the headers that say what becomes of the request."""
-        method, _, version, _ = incoming.request
+        method, _, version, _ = exchange.request
         _require_known(method, version)
         hosts, is_usual = 0, version == "1.1"
         for name, value in self._weighty:
@@ -229,7 +207,7 @@ class Parser:
             elif name == b"transfer-encoding":
                 _require_chunked(value, version)
             elif name == b"expect":
-                incoming.expects_continue = value.lower() == b"100-continue" and version == "1.1"
+                exchange.expects_continue = value.lower() == b"100-continue" and version == "1.1"
                 is_usual = False
         if hosts > 1 or (not hosts and version == "1.1"):
             raise Refusal(400, "the request names no host, or several")

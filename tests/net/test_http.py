@@ -836,6 +836,16 @@ async def test_what_cannot_be_sent_has_begun_no_answer(answer: HTTPHandler) -> N
     assert len(events.of(RequestFailed)) == 1
 
 
+async def test_a_failure_has_no_body_where_none_was_asked_for() -> None:
+    async def fail(exchange: Exchange) -> None:
+        raise ValueError("oh")
+
+    async with serving(fail) as (server, _):
+        answer = await answers_to(server, b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert answer.endswith(b"\r\n\r\n")
+
+
 @pytest.mark.parametrize("limits", [{"body_bytes": 5}, 5])
 def test_limits_that_are_none_are_refused(limits: Any) -> None:
     with pytest.raises(TypeError, match=r"limits are HTTPLimits\(...\), not"):

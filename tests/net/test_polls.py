@@ -363,6 +363,26 @@ async def test_every_operation_is_a_checkpoint_but_the_send_that_was_earned(kind
 
 
 @both
+async def test_what_was_earned_can_be_sent_at_once_and_nothing_else(kind: str) -> None:
+    """Without a checkpoint, once; who has not waited, or has sent his end, is told that nothing was sent."""
+    async with by_poll(kind) as (stream, theirs):
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def receive() -> None:
+                for sent in (6, 0):
+                    assert await stream.receive_some() == b"question"
+                    assert stream.send_at_once(b"answer") == sent
+                    assert stream.send_at_once(b"more") == 0
+                    await stream.send_eof()
+
+            for _ in range(2):
+                await wait_all_tasks_blocked()
+                theirs.send(b"question")
+        assert theirs.recv(99) == b"answer"
+
+
+@both
 async def test_a_receive_that_still_waits_has_earned_nothing(kind: str) -> None:
     """What another task sends meanwhile is a checkpoint."""
     async with by_poll(kind) as (stream, theirs), trio.open_nursery() as nursery:

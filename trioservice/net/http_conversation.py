@@ -19,7 +19,7 @@ import trio
 from ..events import Event
 from .addresses import Address
 from .events import RequestFailed
-from .http_answers import Stamp, compose
+from .http_answers import Framing, Stamp, compose
 from .http_exchange import ClientGone, Exchange, HTTPHandler
 from .http_messages import Answered, HTTPLimits, Request
 from .http_parsing import Parser, Refusal
@@ -328,13 +328,16 @@ class Conversation:
         server, exchange = self._server, self._exchange
         body = f"{refusal.reason}\n".encode()
         method, version = "GET", "1.0"  # as far as one can know, where no request could be read
+        if exchange is not None:
+            method, _, version, _ = exchange.request
+        head = compose(method, version, refusal.status, [_TEXT], len(body), True)
+        if head.framing is Framing.NONE:
+            body = b""
         if exchange is None:
             server.tell_refused(self.stream.peer, refusal)
             self._tell_answered(None, refusal.status, len(body), 0.0)
         else:
-            method, _, version, _ = exchange.request
             exchange.status, exchange.bytes_sent = refusal.status, len(body)
-        head = compose(method, version, refusal.status, [_TEXT], len(body), True)
         await self.send(self.stamp.put_on(head, time.time()) + body)
 
     async def _out_of_time(self) -> None:

@@ -9,6 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -834,6 +835,43 @@ async def test_what_cannot_be_sent_has_begun_no_answer(answer: HTTPHandler) -> N
     async with serving(answer) as (server, events):
         assert b" 500 " in await answers_to(server, GET)
     assert len(events.of(RequestFailed)) == 1
+
+
+async def test_requests_behind_a_wish_are_answered_in_their_order() -> None:
+    """However they came: with it, or while an earlier handler looked whether its client was still there."""
+
+    async def tell(exchange: Exchange) -> None:
+        if exchange.request.target == b"/1":
+            with trio.move_on_after(0.05):
+                await exchange.wait_disconnected()
+        await exchange.respond(200, [], exchange.request.target)
+
+    wish = b"GET /2 HTTP/1.1\r\nHost: here\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n"
+    async with serving(tell) as (server, _), talking_to(server) as client:
+        await client.say(GET.replace(b"/", b"/1", 1) + wish + GET.replace(b"/", b"/3", 1))
+        await trio.testing.wait_all_tasks_blocked()
+        await client.say(GET.replace(b"/", b"/4", 1))
+        assert [(await client.hear()).body for _ in range(4)] == [b"/1", b"/2", b"/3", b"/4"]
+
+
+async def test_what_could_not_be_sent_is_the_last_of_its_connection() -> None:
+    """Though the handler makes nothing of it: the client would take the next answer for this one."""
+    seen = []
+
+    async def swallow(exchange: Exchange) -> None:
+        seen.append(exchange.request.target)
+        await trio.sleep(0.05)
+        with suppress(trio.BrokenResourceError):
+            await exchange.respond(200)
+
+    async with serving(swallow) as (server, _):
+        async with talking_to(server) as client:
+            await trio.testing.wait_all_tasks_blocked()
+            await client.say(2 * GET)
+            await eventually(lambda: seen)
+            await reset(client.stream)
+        await eventually(lambda: server.statistics().active == 0)
+    assert len(seen) == 1
 
 
 async def test_a_failure_has_no_body_where_none_was_asked_for() -> None:

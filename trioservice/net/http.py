@@ -28,7 +28,7 @@ from .http_conversation import Conversation
 from .http_exchange import ClientGone, Exchange, HTTPHandler
 from .http_messages import Answered, Headers, HTTPLimits, Request
 from .http_parsing import Refusal
-from .http_patience import BODY, BUSY, GIVEN_AWAY, SENDING, Patience
+from .http_patience import Patience
 from .servers import ServerOptions, StreamServer
 from .streams import Connection
 
@@ -121,7 +121,7 @@ class HTTPServer(StreamServer):
     def _forget(self) -> None:
         super()._forget()
         self.is_draining = self.has_told_to_drain = False
-        self._handled = 0  # where there is a limit to that
+        self.handling = 0
         self.given_away: dict[Conversation, Callable[[], object]] = {}
         self._refusals, self._cuts = Throttle(), Throttle()
 
@@ -148,23 +148,12 @@ class HTTPServer(StreamServer):
     def _converse(self, stream: Connection) -> Awaitable[None]:
         return Conversation(self, stream).run()
 
-    @property
-    def handling(self) -> int:
-        """How many requests are being handled, at this moment."""
-        return self.patience.count(BUSY, BODY, SENDING, GIVEN_AWAY)
-
     # ---- for its conversations
 
     async def _answer_if_there_is_room(self, exchange: Exchange) -> None:
-        assert self.limits.concurrency is not None
-        if self._handled >= self.limits.concurrency:
-            await self._excuse(exchange)
-            return
-        self._handled += 1
-        try:
-            await self._handle(exchange)
-        finally:
-            self._handled -= 1
+        most = self.limits.concurrency
+        answer = self._handle if most is None or self.handling <= most else self._excuse
+        await answer(exchange)
 
     async def _excuse(self, exchange: Exchange) -> None:
         seconds = str(self.limits.retry_after).encode("ascii")

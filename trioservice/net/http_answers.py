@@ -66,12 +66,12 @@ def compose(
     Raises:
         ValueError: this cannot be sent.
     """
-    told = tuple(headers)
+    told, head_only, knows_chunks = tuple(headers), method == "HEAD", version == "1.1"
     try:
-        return _head(method, version, status, told, length, close)
+        return _head(status, told, length, close, head_only, knows_chunks)
     except TypeError:  # lists, as some have them, are not known again
         told = tuple([(name, value) for name, value in told])
-        return _head(method, version, status, told, length, close)
+        return _head(status, told, length, close, head_only, knows_chunks)
 
 
 class Stamp:
@@ -101,14 +101,13 @@ class Stamp:
 
 @lru_cache(512)  # most heads have been sent before
 def _head(
-    method: str,
-    version: str,
     status: int,
     headers: tuple[tuple[bytes, bytes], ...],
     length: int | None,
     close: bool,
+    head_only: bool,
+    knows_chunks: bool,
 ) -> Head:
-    knows_chunks = version == "1.1"
     lines, given, told = [], set(), None
     for name, value in headers:
         kind = name.lower()
@@ -119,7 +118,7 @@ def _head(
         elif kind != b"transfer-encoding":
             lines.append(_line(name, value))
             given.add(kind)
-    framing, length = _framing(status, told, length, method == "HEAD", knows_chunks)
+    framing, length = _framing(status, told, length, head_only, knows_chunks)
     if length is not None:
         lines.append(b"content-length: %d\r\n" % length)
     elif framing is Framing.CHUNKED:

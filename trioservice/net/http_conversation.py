@@ -53,6 +53,7 @@ class Host(Protocol):
     stamp: Stamp
     is_draining: bool
     has_told_to_drain: bool  # those to whom connections were given away
+    handling: int  # requests, at this moment
     answer: HTTPHandler
     on_answered: Callable[[Answered], object] | None
     given_away: dict[Conversation, Callable[[], object]]  # and who is told when the server stops
@@ -210,6 +211,7 @@ class Conversation:
         self.doing, self.asked_at = BUSY, self._patience.now
         exchange.wire, exchange.notes = self, self.notes
         began = 0.0 if server.on_answered is None else trio.current_time()
+        server.handling += 1
         try:
             await server.answer(exchange)
             if exchange.left or not exchange.status:
@@ -219,6 +221,7 @@ class Conversation:
         except BaseExceptionGroup as group:
             raise self._without_failures(exchange, group) from None
         finally:
+            server.handling -= 1
             self._task.context = self._context.copy()  # from the next step of this task on
             if server.on_answered is not None and exchange.status:
                 took = trio.current_time() - began
@@ -399,11 +402,13 @@ class Conversation:
         return not self._parser.requests
 
     def send_at_once(self, data: bytes) -> int:
-        """Send as much of a part of the answer as needs no waiting: mostly all, or nothing.
-
-        Nothing can happen before the rest is sent, so that there is nothing to be noted yet.
-        """
-        return 0 if self._is_sending or self._is_torn else self.stream.send_at_once(data)
+        """Send as much of a part of the answer as needs no waiting: mostly all, or nothing."""
+        if self._is_sending or self._is_torn:
+            return 0
+        self._is_torn = True  # unless it comes back
+        sent = self.stream.send_at_once(data)
+        self._is_torn = False
+        return sent
 
     async def send(self, data: bytes) -> None:
         """Send a part of the answer; who is cancelled meanwhile has torn it, and with it the connection."""

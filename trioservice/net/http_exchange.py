@@ -24,7 +24,7 @@ Pairs = Iterable[tuple[bytes, bytes]]
 # A head and a body are sent as one, unless it takes longer to join them than to send twice.
 _WORTH_JOINING = 256 * 1024
 
-# An enumeration looks for its members each time, and each answer would ask three times.
+# In Python 3.11 an enumeration looks for its members each time, and each answer would ask three times.
 _NONE, _LENGTH, _CHUNKED = Framing.NONE, Framing.LENGTH, Framing.CHUNKED
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -50,7 +50,7 @@ class Wire(Protocol):
         """Whether the server wants this exchange to be the last."""
 
     def send_at_once(self, data: bytes) -> int:
-        """Send as much of a part of the answer as needs no waiting, be it nothing; the rest is to be sent."""
+        """Send as much of a part of the answer as needs no waiting, be it nothing; ``send`` the rest."""
 
     async def send(self, data: bytes) -> None:
         """Send a part of the answer."""
@@ -104,12 +104,13 @@ class Exchange:
     def __init__(self, request: Request, close: bool) -> None:
         self.request = request
         self.close = close
-        # Of the request's body: whether all has come, how much, and what nobody has asked for yet.
+        # For the parser and the conversation.  Of the request's body: whether all has come, how much, and
+        # what nobody has asked for yet.
         self.is_complete = False
         self.size = 0
         self.pieces: list[bytes] = []
         self.expects_continue = False
-        self.has_wish = False  # for another protocol
+        self.has_wish = False  # for another protocol, be it one that the method or HTTP/1.0 does not allow
         # Of the answer.
         self.status = self.bytes_sent = self.left = 0
         self._framing = _NONE

@@ -70,15 +70,17 @@ class Parser:
         self.requests: deque[Exchange] = deque()
         self.refusal: Refusal | None = None
         self.ahead = b""
-        self._limits = limits
         self._most_bytes, self._most_headers = limits.header_bytes, limits.header_count
+        self._most_of_body = limits.body_bytes
         self._current: Exchange | None = None  # whose body comes
         self._stalled = 0  # bytes since anything was complete
         self._target = b""
         self._headers = Headers()
         self._says_how = False  # the connection is to be kept, or not
         self._weighty: list[tuple[bytes, bytes]] = []  # of the headers
-        self._usual: list[tuple[bytes, bytes]] | None = None  # of a request before; nothing follows from them
+        # Those of a request in HTTP/1.1 that was taken: the same ones need no second look.  None of a length
+        # or of an expectation, of which note is taken for each request.
+        self._usual: list[tuple[bytes, bytes]] | None = None
         self._parser = HttpRequestParser(self)
 
     def is_between(self) -> bool:
@@ -87,6 +89,9 @@ class Parser:
 
     def feed(self, data: bytes | bytearray) -> None:
         """Take what has come; what it comes to is in the attributes."""
+        if self.requests and self.requests[-1].has_wish:  # of which protocol it is, is still open
+            self.ahead += data
+            return
         rest: bytes | bytearray | None = data
         while rest is not None:
             self._stalled += len(rest)
@@ -103,7 +108,7 @@ class Parser:
             self._refuse(Refusal(431, "the request's head is too large"))
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Read no more from this client; the first word is the last."""
+        """Say why nothing more is to be read from this client; the first word is the last."""
         if self.refusal is None:
             self.refusal = refusal
 
@@ -117,7 +122,7 @@ class Parser:
             self.ahead = ahead
             return None
         # Who sends a body cannot want that body to be of the other protocol.  llhttp does not read it, so
-        # the new one is told of it without the wish.
+        # the new one is told of it without the wish, and of a host, as there has to be one.
         lines = (b"%b: %b\r\n" % header for header in [(b"host", b""), *framing])
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
         exchange.is_complete = self.requests.pop().is_complete
@@ -125,7 +130,7 @@ class Parser:
         return ahead
 
     def go_on(self) -> None:
-        """Read what came ahead as HTTP: nobody speaks the other protocol."""
+        """Read what came ahead as HTTP: nobody speaks the other protocol, and that request was taken out."""
         ahead, self.ahead = self.ahead, b""
         if ahead:
             self.feed(ahead)
@@ -228,7 +233,7 @@ class Parser:
             raise Refusal(431, "the request's head is too large")
 
     def _limit_body(self, size: int) -> None:
-        most = self._limits.body_bytes
+        most = self._most_of_body
         if most is not None and size > most:
             raise Refusal(413, f"the request's body has more than {most} bytes")
 

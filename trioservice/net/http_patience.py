@@ -116,10 +116,6 @@ class Patience:
         """Look at it no more."""
         del self._watched[one]
 
-    def count(self, *doings: str) -> int:
-        """How many do one of these."""
-        return sum(one.doing in doings for one in self._watched)
-
     def lose(self) -> None:
         """Wait no longer than a moment for what has not begun: the server stops."""
         for doing in (FRESH, IDLE):

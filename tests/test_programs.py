@@ -209,7 +209,7 @@ async def test_one_that_ignores_sigterm_is_killed_when_the_drain_is_over() -> No
     assert [event.returncode for event in events if isinstance(event, ProcessEnded)] == [-signal.SIGKILL]
 
 
-@pytest.mark.parametrize("last", ["time.sleep(60)", "time.sleep(0.2)"], ids=["stopped", "ended by itself"])
+@pytest.mark.parametrize("last", ["time.sleep(60)", "time.sleep(2)"], ids=["stopped", "ended by itself"])
 async def test_what_a_program_has_started_ends_with_it(caplog: pytest.LogCaptureFixture, last: str) -> None:
     """Also what does not heed SIGTERM."""
     caplog.set_level(logging.INFO)
@@ -224,7 +224,7 @@ async def test_what_a_program_has_started_ends_with_it(caplog: pytest.LogCapture
     async with running(service):
         child = child_told_in(caplog)
         assert alive(child)
-        if last == "time.sleep(0.2)":
+        if last == "time.sleep(2)":
             await service.wait_stopped()
             await until(lambda: not alive(child))
     await until(lambda: not alive(child))

@@ -59,17 +59,18 @@ async def test_what_is_no_socket_cannot_be_handed_over() -> None:
 
 
 async def test_a_stop_waits_for_requests_in_progress() -> None:
-    go_on = trio.Event()
+    begun, go_on = trio.Event(), trio.Event()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         require_http(scope)
+        begun.set()
         await go_on.wait()
         await HELLO(scope, receive, send)
 
     server = ASGIServer(slow, ENDPOINT, http="h2")
     async with running(server), trio.open_nursery() as nursery, talking_to(server) as client:
         await client.say(CLOSE)
-        await trio.sleep(0.1)
+        await begun.wait()
         nursery.start_soon(server.stop)
         await trio.sleep(0.1)
         go_on.set()

@@ -967,7 +967,7 @@ async def test_requests_sent_ahead_are_all_answered() -> None:
 
 
 async def test_a_lame_duck_takes_connections_for_a_while() -> None:
-    async with serving(hello, lame_duck=0.2) as (server, _), trio.open_nursery() as nursery:
+    async with serving(hello, lame_duck=1) as (server, _), trio.open_nursery() as nursery:
         nursery.start_soon(server.stop)
         await eventually(lambda: server.is_draining)
         async with talking_to(server) as client:

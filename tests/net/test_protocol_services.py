@@ -189,7 +189,7 @@ async def test_who_exits_in_a_callback_stops_the_tree_in_order(
 @ours
 async def test_a_drain_waits_for_open_connections_and_then_they_are_lost(which: str) -> None:
     """New ones are refused, open ones are served up to drain_timeout; then connection_lost(None)."""
-    async with lane(which, Echo, drain_timeout=0.3) as served:
+    async with lane(which, Echo, drain_timeout=1.5) as served:
         (one, first), (_, second) = await served.connect(), await served.connect()
         address = served.address
         async with trio.open_nursery() as nursery:
@@ -201,7 +201,7 @@ async def test_a_drain_waits_for_open_connections_and_then_they_are_lost(which: 
             await one.send(b"hello")
             assert await one.receive(5) == b"hello"
             await one.below.aclose()
-        assert 0.25 < trio.current_time() - began < LIMIT  # L10
+        assert 1.4 < trio.current_time() - began < LIMIT  # L10
     assert first.is_lost
     assert second.said == ["made", LOST]
 
@@ -279,7 +279,7 @@ async def test_two_servers_with_protocols_share_a_port() -> None:
 @ours
 async def test_who_is_idle_is_closed_and_who_talks_is_not(which: str) -> None:
     """idle_timeout: connection_lost(None), and an event."""
-    async with lane(which, Echo, idle_timeout=0.2) as served:
+    async with lane(which, Echo, idle_timeout=1) as served:
         (_, silent), (talker, busy) = await served.connect(), await served.connect()
         with trio.fail_after(LIMIT):
             while not silent.is_lost:
@@ -288,7 +288,7 @@ async def test_who_is_idle_is_closed_and_who_talks_is_not(which: str) -> None:
                 await trio.sleep(0.01)
         assert not busy.is_lost
         (event,) = served.events.of(ConnectionTimedOut)
-        assert (event.path, event.seconds) == ("app/srv", 0.2)
+        assert (event.path, event.seconds) == ("app/srv", 1)
         await eventually(lambda: served.server.statistics().active == 1)
         assert served.server.statistics().failed == 1
     assert silent.said == ["made", LOST]

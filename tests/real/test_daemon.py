@@ -319,7 +319,7 @@ def test_a_crash_of_the_event_loop_has_a_status_and_is_in_the_log(daemon: Daemon
         daemon.folder,
         IMPORTS
         + "async def crash():\n"
-        + "    await trio.sleep(0.1)\n"
+        + "    await trio.sleep(1)\n"
         + "    trio.lowlevel.current_trio_token().run_sync_soon(lambda: 1 / 0)\n"
         + "    await trio.sleep_forever()\n"
         + "application = Application('app', TaskService(crash))\n",

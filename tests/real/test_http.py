@@ -239,7 +239,10 @@ async def test_no_request_is_lost_when_it_is_stopped_under_load(number: int) -> 
         async with trio.open_nursery() as nursery:
             for client in range(16):
                 nursery.start_soon(_ask_for_ever, port, client % 2 == 0, tally)
-            await trio.sleep(0.3 + number * 0.007)
+            with trio.fail_after(LIMIT):
+                while tally.answered <= 100:  # noqa: ASYNC110 - what is waited for has no event
+                    await trio.sleep(0.01)
+            await trio.sleep(0.05 + number * 0.007)
             process.send_signal(signal.SIGTERM)
             await trio.to_thread.run_sync(process.wait)
         assert process.stderr is not None

@@ -130,7 +130,7 @@ def test_a_reload_as_systemd_hears_it(tmp_path: Path) -> None:
         supervisor.hears("READY=1")
         process.send(signal.SIGHUP)
         began = supervisor.hears(r"RELOADING=1\nMONOTONIC_USEC=\d+\n")
-        supervisor.hears("READY=1\nSTATUS=running; reloaded, in 2")
+        supervisor.hears(r"READY=1\nSTATUS=running; reloaded, in \d")
         assert supervisor.said("READY=1", since=began)
         assert process.stops() == -signal.SIGTERM
 
@@ -143,10 +143,10 @@ def test_the_watchdog_is_fed_until_the_loop_is_blocked(tmp_path: Path) -> None:
         until(lambda: len(supervisor.said("WATCHDOG=1")) > 5, "it is fed again and again")
         with connect(process.port("shop/web")) as client:
             client.sendall(b"block")
-            time.sleep(0.5)
-            blocked = time.monotonic()
-            time.sleep(0.5)
-            assert supervisor.said("WATCHDOG=1", since=blocked) == []
+            until(
+                lambda: not supervisor.said("WATCHDOG=1", since=time.monotonic() - 0.5),
+                "it is fed no more",
+            )
 
 
 def test_a_program_that_we_start_does_not_speak_in_our_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bytes become requests, by httptools: Node's parser, llhttp, which many people keep safe.
+"""Bytes become exchanges, by httptools: Node's parser, llhttp, which many people keep safe.
 
 llhttp refuses what has been used to smuggle requests past a proxy that reads them differently: a
 length beside an encoding, two lengths, line breaks of one character, folded lines, spaces before a

@@ -89,15 +89,18 @@ class Detachment:
             with contextlib.suppress(AttributeError, OSError, ValueError):
                 stream.flush()  # or what is buffered would be written by each of the three
         started_by = os.getpid()
+        # Each of the three hears them when it knows what to do about them, and not before.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         middle = os.fork()
         if middle:
-            _end(_await_middle(middle))
+            _end(_await_middle(middle, mask))
         os.setsid()
         ear, mouth = os.pipe()
         daemon = os.fork()
         if daemon:
             os.close(mouth)
-            _end(_Wait(daemon, ear, self._timeout, log_tail).status())
+            _end(_Wait(daemon, ear, self._timeout, log_tail).status(mask))
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(ear)
         for descriptor in close:
             with contextlib.suppress(OSError):
@@ -152,11 +155,12 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _await_middle(middle: int) -> int:
+def _await_middle(middle: int, mask: set[signal.Signals]) -> int:
     """In the parent: the status of the middle; Ctrl-C or SIGTERM meanwhile asks the daemon to stop."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     while True:
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return _status_of(middle)
         except KeyboardInterrupt:
             with contextlib.suppress(ProcessLookupError):
@@ -172,10 +176,11 @@ class _Wait:
         self._timeout = timeout
         self._log_tail = log_tail
 
-    def status(self) -> int:
+    def status(self, mask: set[signal.Signals]) -> int:
         """What whoever started the daemon shall be told."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._pass_on)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         said, ended = self._listen(self._timeout)
         if said.endswith(_READY):
             return Exit.OK

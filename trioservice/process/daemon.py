@@ -155,7 +155,7 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _await_middle(middle: int, mask: set[signal.Signals]) -> int:
+def _await_middle(middle: int, mask: set[int | signal.Signals]) -> int:
     """In the parent: the status of the middle; Ctrl-C or SIGTERM meanwhile asks the daemon to stop."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     while True:
@@ -176,7 +176,7 @@ class _Wait:
         self._timeout = timeout
         self._log_tail = log_tail
 
-    def status(self, mask: set[signal.Signals]) -> int:
+    def status(self, mask: set[int | signal.Signals]) -> int:
         """What whoever started the daemon shall be told."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._pass_on)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import socket
 import tracemalloc
 from contextlib import suppress
 from typing import Any

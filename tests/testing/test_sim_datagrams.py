@@ -90,6 +90,7 @@ def test_udp_answers_as_the_kernel_does(steps: list) -> None:
 @beside_the_kernel
 @settings(max_examples=100, deadline=None)
 @given(st.lists(STEPS, max_size=10))
+@example([("connect", 0, 1), ("close", 1, None), ("sendto", 0, 1), ("sendto", 0, 0), ("send", 0, None)])
 def test_unix_datagrams_answer_as_the_kernel_does(steps: list) -> None:
     async def simulated() -> list[object]:
         with SimNetwork() as network:

@@ -71,10 +71,7 @@ class DatagramSocket(SimSocket):
     def send(self, data: bytes | bytearray | memoryview, flags: int = 0) -> int:
         """Send a datagram to whom it is connected to."""
         refuse_flags(flags)
-        self._require_open()
-        if self.peername is None:
-            raise refusal(errno.EDESTADDRREQ if not self.is_unix else errno.ENOTCONN)
-        return self._send(data, self.peername)
+        return self._send(data, None)
 
     def sendto(self, data: bytes | bytearray | memoryview, *where: Any) -> int:
         """Send a datagram to an address, which is the last argument."""
@@ -91,10 +88,12 @@ class DatagramSocket(SimSocket):
             if (level, kind) != _PKTINFO:
                 raise NotSimulatedError("SimNetwork does not pass descriptors or credentials by sendmsg()")
             source = socket.inet_ntoa(packed[4:8])
-        return self._send(b"".join(buffers), address or self.peername, source)
+        return self._send(b"".join(buffers), address or None, source)
 
     def _send(self, data: Any, address: Any, source: str | None = None) -> int:
         self._require_open()
+        if address is None and self.peername is None:
+            raise refusal(errno.EDESTADDRREQ if not self.is_unix else errno.ENOTCONN)
         self._raise_trouble()
         data = bytes(data)
         if len(data) > (self._told(socket.SO_SNDBUF) - 32 if self.is_unix else _LARGEST):
@@ -102,16 +101,17 @@ class DatagramSocket(SimSocket):
         if self.is_unix:
             self._hand_over(data, address)
         else:
-            self._set_out(data, address, source)
+            self._set_out(data, address or self.peername, source)
         return len(data)
 
     def _hand_over(self, data: bytes, address: Any) -> None:
-        far = self._far if address == self.peername else None
-        if far is None:
+        far = self._far
+        if address is not None:
             found = self.host.at_path(address, self.kind)
             assert isinstance(found, DatagramSocket)
             far = found
-        if far.is_closed:
+        assert far is not None
+        if far.is_closed:  # which is noticed by who is connected to it, and not by who sends to its name
             self._lose_far()
             raise refusal(errno.ECONNREFUSED)
         if not far._hears(self, self.sockaddr):
@@ -119,7 +119,7 @@ class DatagramSocket(SimSocket):
         if far._is_full(data):
             far._blocked[self] = None
             raise refusal(errno.EAGAIN)
-        self._note(named(address), f"{len(data)} bytes")
+        self._note(named(address or self.peername), f"{len(data)} bytes")
         far._take(data, self.sockaddr if self._bound else None, "")
 
     def _lose_far(self) -> None:

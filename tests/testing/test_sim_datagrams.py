@@ -91,6 +91,8 @@ def test_udp_answers_as_the_kernel_does(steps: list) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(STEPS, max_size=10))
 @example([("connect", 0, 1), ("close", 1, None), ("sendto", 0, 1), ("sendto", 0, 0), ("send", 0, None)])
+@example([("sendto", 0, 0), ("connect", 0, 0), ("connect", 0, 1), ("recvfrom", 0, None)])
+@example([("connect", 0, 1), ("connect", 1, 0), ("send", 1, None), ("connect", 0, 0), ("send", 1, None)])
 def test_unix_datagrams_answer_as_the_kernel_does(steps: list) -> None:
     async def simulated() -> list[object]:
         with SimNetwork() as network:

@@ -53,7 +53,9 @@ class DatagramSocket(SimSocket):
             assert isinstance(found, DatagramSocket)
             if not found._hears(self, self.sockaddr):
                 raise refusal(errno.EPERM)
-            self._far, self.peername = found, named(address)
+            before, self._far, self.peername = self._far, found, named(address)
+            if before is not None and before is not found:
+                self._let_go_of(before)
             return
         self.host.find(address[0])
         self._bind_somewhere(address[0])
@@ -112,7 +114,8 @@ class DatagramSocket(SimSocket):
             far = found
         assert far is not None
         if far.is_closed:  # which is noticed by who is connected to it, and not by who sends to its name
-            self._lose_far()
+            self._far = self.peername = None
+            self._let_go_of(far)
             raise refusal(errno.ECONNREFUSED)
         if not far._hears(self, self.sockaddr):
             raise refusal(errno.EPERM)
@@ -122,12 +125,16 @@ class DatagramSocket(SimSocket):
         self._note(named(address or self.peername), f"{len(data)} bytes")
         far._take(data, self.sockaddr if self._bound else None, "")
 
-    def _lose_far(self) -> None:
-        """The other end is gone; with it goes, on Linux, what has come from it."""
-        self._far = self.peername = None
+    def _let_go_of(self, far: DatagramSocket) -> None:
+        """Be connected to *far* no more: on Linux, what has come goes with that, and *far* may hear of it."""
+        if not self._inbox:
+            return
         self._inbox.clear()
         self._load = 0
         self._release()
+        if far._far is self and not far.is_closed:
+            far.trouble = errno.ECONNRESET
+            far.changed()
 
     def _set_out(self, data: bytes, address: tuple[str, int], source: str | None) -> None:
         if address[0] == "255.255.255.255" or address[0] == "<broadcast>":

@@ -240,8 +240,9 @@ class Conversation:
         return True
 
     def _go_on(self, exchange: Exchange) -> None:
-        """Let the parser have what came while nobody wanted it."""
+        """Let the parser have what came while nobody wanted it: no other protocol is spoken."""
         if exchange.has_wish:
+            exchange.has_wish = False
             self._parser.go_on()
         ahead, self._ahead = self._ahead, b""
         if ahead:
@@ -388,17 +389,12 @@ class Conversation:
         """Whether the present exchange is to be the last: the server stops, and nothing more was asked."""
         if not self._server.is_draining or self._parser.requests:
             return False
-        if self._exchange is None or not self._exchange.is_complete:
+        exchange = self._exchange
+        if exchange is None or not exchange.is_complete:
             return True  # what comes next is of its body, and somebody may wait for that
-        if self._exchange.has_wish:
-            self._exchange.has_wish = False
-            self._parser.go_on()  # it is answered in HTTP, and what came behind it is HTTP then
-        data = self._ahead
-        if not data and isinstance(self.stream, SocketStream):
-            data = self.stream.receive_nowait() or b""
-        self._ahead = b""
-        if data:
-            self._parser.feed(data)
+        if not self._ahead and isinstance(self.stream, SocketStream):
+            self._ahead = self.stream.receive_nowait() or b""
+        self._go_on(exchange)  # it is answered in HTTP, and what came behind it is HTTP then
         return not self._parser.requests
 
     def send_at_once(self, data: bytes) -> int:

@@ -181,10 +181,13 @@ def _plain_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port() -> int:
+    """A port that nobody has, by TCP or by UDP: a server of names listens at both."""
+    while True:
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram, suppress(OSError):
+            stream.bind(("127.0.0.1", 0))
+            datagram.bind(stream.getsockname())
+            return stream.getsockname()[1]
 
 
 class Process:
@@ -294,7 +297,7 @@ def server_of(
     if transport == "unix":
         where = str(folder / f"{contestant.name.replace(' ', '-')}.sock")
     else:
-        where = str(free_port(socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM))
+        where = str(free_port())
     return Server(contestant.command(transport, service, where, certificate), transport, where)
 
 

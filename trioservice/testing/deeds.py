@@ -19,10 +19,10 @@ from .visitors import come
 
 if TYPE_CHECKING:
     from ..service import Service
-    from .scripts import Deed
+    from .scripts import Deed, Script
     from .world import World
 
-__all__ = ["do"]
+__all__ = ["do", "struck"]
 
 
 async def do(world: World, deed: Deed) -> None:
@@ -105,17 +105,19 @@ async def _put_back(world: World, deed: Deed, path: str) -> None:
 # ---- faults
 
 
-def _fault(stage: Stage, what: str) -> Callable[..., Awaitable[None]]:
-    async def act(world: World, deed: Deed, path: str, seconds: float = 0.0) -> None:
-        _note(world, deed, path)
-        world.faults.inject(path, Fault(stage, what, seconds))
-
-    return act
+async def _strike(world: World, deed: Deed, path: str, seconds: float = 0.0) -> None:
+    stage, what = _FAULTS[deed.verb]
+    await _inject(world, deed, path, stage, what, seconds)
 
 
 async def _inject(world: World, deed: Deed, path: str, stage: str, what: str, seconds: float = 0.0) -> None:
     _note(world, deed, path)
     world.faults.inject(path, Fault(Stage(stage), what, seconds))
+
+
+def struck(script: Script) -> set[str]:
+    """The paths of the services in which something goes wrong by a script."""
+    return {deed.path for deed in script if deed.verb in _FAULTS or deed.verb == "inject"}
 
 
 # ---- from outside
@@ -151,6 +153,19 @@ async def _no_descriptors(world: World, deed: Deed, seconds: float) -> None:
     world.network.at(trio.current_time() + seconds, partial(setattr, host, "descriptors", None))
 
 
+_FAULTS = {
+    "fail": (Stage.RUN, "fails"),
+    "finish": (Stage.RUN, "finishes"),
+    "raise_exit": (Stage.RUN, "exits"),
+    "slow_start": (Stage.START, "slow"),
+    "fail_to_start": (Stage.START, "fails"),
+    "hang_at_start": (Stage.START, "hangs"),
+    "return_unready": (Stage.START, "returns"),
+    "slow_stop": (Stage.STOP, "slow"),
+    "fail_to_stop": (Stage.STOP, "fails"),
+    "stay": (Stage.STOP, "swallows"),
+}
+
 _DEEDS: dict[str, Callable[..., Awaitable[None]]] = {
     "advance": _advance,
     "shutdown": _shutdown,
@@ -163,16 +178,7 @@ _DEEDS: dict[str, Callable[..., Awaitable[None]]] = {
     "restart": _to_service("restart"),
     "remove": _remove,
     "put_back": _put_back,
-    "fail": _fault(Stage.RUN, "fails"),
-    "finish": _fault(Stage.RUN, "finishes"),
-    "raise_exit": _fault(Stage.RUN, "exits"),
-    "slow_start": _fault(Stage.START, "slow"),
-    "fail_to_start": _fault(Stage.START, "fails"),
-    "hang_at_start": _fault(Stage.START, "hangs"),
-    "return_unready": _fault(Stage.START, "returns"),
-    "slow_stop": _fault(Stage.STOP, "slow"),
-    "fail_to_stop": _fault(Stage.STOP, "fails"),
-    "stay": _fault(Stage.STOP, "swallows"),
+    **dict.fromkeys(_FAULTS, _strike),
     "inject": _inject,
     "visit": _visit,
     "reset_connections": _reset_connections,

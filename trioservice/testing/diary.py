@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import trio
@@ -257,9 +258,4 @@ class _Listening:
 
 def replace(service: Service, method: str, by: Callable[..., Awaitable[None]]) -> None:
     """Call *by*, with the service and the original first, in place of a method of this service."""
-    original = getattr(service, method)
-
-    async def replacement(*args: object) -> None:
-        await by(service, original, *args)
-
-    setattr(service, method, replacement)
+    setattr(service, method, partial(by, service, getattr(service, method)))

@@ -118,13 +118,12 @@ def live(
         app = make()
         leaves, branches = paths_of(app)
         deeds = script_of(seed, leaves, branches) if script is None else checked(script)
-        world = World(app, clock, seed, invariant)
-        world.script = tuple(deeds)
+        world = World(app, deeds, clock, seed, invariant)
         if watch is not None:
             watch(world)
         try:
             with no_sleep(world.breaches.append):
-                trio.run(world.run, tuple(deeds), clock=clock, instruments=[clock, world.steps])
+                trio.run(world.run, clock=clock, instruments=[clock, world.steps])
         except trio.TrioInternalError as error:
             if not isinstance(error.__cause__, Abandoned):
                 raise
@@ -138,7 +137,7 @@ def live(
     breaches = [*world.breaches, *([] if was_abandoned else check_contract(events, slack=0))]
     breaches += broken_promises(world)
     outcome = tuple(breaches), events, world.steps.count, was_abandoned, world.invariant_error
-    return Life(tuple(deeds), seed, *outcome)
+    return Life(world.script, seed, *outcome)
 
 
 @contextlib.contextmanager

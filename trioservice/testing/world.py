@@ -12,17 +12,17 @@ import trio
 
 from ..application import Application
 from ..errors import ServiceError, ServicesFailed, UnknownServiceError
-from ..events import Event, StateChanged
+from ..events import Event, ServiceAdded, StateChanged
 from ..lifecycle import State
 from ..records import record
 from ..run import Run, current_service, service_of, walk, whereabouts
 from ..service import MultiService, Service
 from .clocks import VirtualClock
 from .contract import Breach
-from .deeds import do
+from .deeds import do, struck
 from .diary import Asked, Diary, MainEnded, replace
 from .faults import Faults
-from .scripts import Deed
+from .scripts import Deed, Script
 from .simulated import is_elsewhere
 from .surroundings import Owner, Surroundings, users_line
 
@@ -96,6 +96,7 @@ class World:
 
     Args:
         app: who lives.
+        script: what happens to it.
         clock: of its :func:`trio.run`.
         seed: of its network.
         invariant: is called with the application whenever a state has changed.
@@ -113,16 +114,17 @@ class World:
     def __init__(
         self,
         app: Application,
+        script: Script,
         clock: VirtualClock,
         seed: int,
         invariant: Callable[[Application], object] | None = None,
     ) -> None:
         self.app = app
+        self.script = tuple(script)
         self.clock = clock
         self.steps = Steps(clock)
         self.faults = Faults()
         self.breaches: list[Breach] = []
-        self.script: tuple[Deed, ...] = ()
         self.outside = trio.CancelScope()
         self.heard = 0  # signals, in this run of main
         self.removed: dict[str, tuple[Service, MultiService]] = {}
@@ -131,6 +133,7 @@ class World:
         self.interrupt: KeyboardInterrupt | None = None
         self._invariant = invariant
         self._seed = seed
+        self._struck = struck(script)
         self._over = True
         self._news = trio.Event()
         self._waiting: dict[str, int] = {}
@@ -142,27 +145,26 @@ class World:
             if is_elsewhere(service):
                 for method in ("privileged_start", "run", "drain"):
                     replace(service, method, _DOES_NOTHING[method])
-            self.faults.attend(service)
+        self._attend_to(app)
         app.handle_signals = False
         if app.bound is None:
             app.bound = _drop_nothing  # uid and gid are a matter of the process
         app.subscribe(self._hear)
         self.diary = Diary(app)
 
-    async def run(self, script: tuple[Deed, ...]) -> None:
+    async def run(self) -> None:
         """The whole life."""
-        self.script = script
         self.network = Surroundings(seed=self._seed, tell=self._notice)
         with self.network:
             async with trio.open_nursery() as self.nursery:
-                await self._live(script)
+                await self._live()
                 self.nursery.cancel_scope.cancel(reason="this life is over")
             await trio.lowlevel.checkpoint()
             self._look_for_leaks()
 
-    async def _live(self, script: tuple[Deed, ...]) -> None:
+    async def _live(self) -> None:
         self.begin()
-        for deed in script:
+        for deed in self.script:
             if self.steps.count > ENOUGH_STEPS:
                 break
             await do(self, deed)
@@ -243,6 +245,8 @@ class World:
             if event.new is State.STARTING:
                 self._attend_to(self.diary.find(event.path))
             self._look_at_the_invariant()
+        elif isinstance(event, ServiceAdded):
+            self._attend_to(self.diary.find(event.path))
 
     def _look_at_the_invariant(self) -> None:
         if self._invariant is not None and self.invariant_error is None:
@@ -253,9 +257,12 @@ class World:
                 if not (self.removed and isinstance(error, UnknownServiceError)):
                     self.invariant_error = error
 
-    def _attend_to(self, service: Service | None) -> None:
-        for child in service if isinstance(service, MultiService) else ():
-            self.faults.attend(child)
+    def _attend_to(self, top: Service | None) -> None:
+        """Let the faults of the script strike, inside of what the diary writes around."""
+        # Nothing is put around whom no deed strikes: in most lives that is everybody.
+        for service in walk(top) if top is not None and self._struck else ():
+            if service.path in self._struck:
+                self.faults.attend(service)
 
     def _notice(self, what: str) -> None:
         self.diary.write(Noticed, "network", what)

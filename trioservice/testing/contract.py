@@ -33,7 +33,6 @@ from .scene import ALIVE, Scene, is_below, leaves_of, origins, parent_of
 __all__ = ["Breach", "check_contract"]
 
 _LEGAL = frozenset((old, new) for (old, _), new in MOVES.items())
-_ENDED = (State.STOPPED, State.FINISHED, State.FAILED)
 
 
 @record
@@ -67,7 +66,7 @@ def check_contract(events: Iterable[Event], *, slack: float = 1.0) -> list[Breac
     scene = Scene(slack)
     breaches: list[Breach] = []
     for event in events:
-        for rule in _RULES.get(type(event), _ALWAYS):
+        for rule in _rules_for(event):
             breaches += rule(scene, event)
         scene.learn(event)
     return breaches + list(_all_is_over(scene))
@@ -95,7 +94,7 @@ def _is_a_move(scene: Scene, event: StateChanged) -> Iterator[Breach]:
 
 def _starts_in_its_turn(scene: Scene, event: StateChanged) -> Iterator[Breach]:
     parent = parent_of(event.path)
-    if event.new is not State.STARTING or not parent:
+    if not parent:
         return
     around = scene.state(parent)
     if around not in (State.STARTING, State.RUNNING):
@@ -109,7 +108,7 @@ def _starts_in_its_turn(scene: Scene, event: StateChanged) -> Iterator[Breach]:
 
 
 def _is_ready_after_its_children(scene: Scene, event: StateChanged) -> Iterator[Breach]:
-    if event.new is not State.RUNNING or event.path in scene.meddled:
+    if event.path in scene.meddled:
         return
     for child in scene.order.get(event.path, ()):
         if scene.state(child) is State.STARTING:
@@ -117,13 +116,17 @@ def _is_ready_after_its_children(scene: Scene, event: StateChanged) -> Iterator[
 
 
 def _is_ready_when_it_says_so(scene: Scene, event: StateChanged) -> Iterator[Breach]:
-    if event.path not in scene.inside:
-        return
-    if event.new is State.RUNNING and event.path not in scene.said:
+    if event.path in scene.inside and event.path not in scene.said:
         yield Breach("L2", event.path, "was told to be ready, and had not said so")
-    elif event.new is State.FINISHED and event.path not in scene.said:
+
+
+def _was_ready_when_it_finishes(scene: Scene, event: StateChanged) -> Iterator[Breach]:
+    if event.path in scene.inside and event.path not in scene.said:
         yield Breach("L2", event.path, "is finished, and was never ready")
-    elif event.new is State.STOPPING and event.old is State.STARTING and event.path in scene.said:
+
+
+def _is_ready_if_it_said_so(scene: Scene, event: StateChanged) -> Iterator[Breach]:
+    if event.old is State.STARTING and event.path in scene.inside and event.path in scene.said:
         yield Breach("L2", event.path, "had said that it was ready, and was not told to be")
 
 
@@ -136,9 +139,7 @@ def _starts_in_time(scene: Scene, event: StateChanged) -> Iterator[Breach]:
 def _stops_in_reverse(scene: Scene, event: StateChanged) -> Iterator[Breach]:
     parent = parent_of(event.path)
     # A branch in which something failed ends itself, at once (L14).
-    if event.new is not State.STOPPING or scene.state(parent) is not State.STOPPING:
-        return
-    if event.path in scene.failing:
+    if scene.state(parent) is not State.STOPPING or event.path in scene.failing:
         return
     for later in scene.after(event.path):
         if scene.state(later) in ALIVE or any(is_below(path, later) for path in scene.inside):
@@ -146,8 +147,6 @@ def _stops_in_reverse(scene: Scene, event: StateChanged) -> Iterator[Breach]:
 
 
 def _has_gone_when_it_is_told(scene: Scene, event: StateChanged) -> Iterator[Breach]:
-    if event.new not in _ENDED:
-        return
     for path in scene.inside:
         if is_below(path, event.path):
             yield Breach("L6", event.path, f"was told to be {event.new} while {path} was still in its run")
@@ -157,7 +156,7 @@ def _has_gone_when_it_is_told(scene: Scene, event: StateChanged) -> Iterator[Bre
 
 
 def _was_drained(scene: Scene, event: StateChanged) -> Iterator[Breach]:
-    if event.new is State.STOPPED and event.path in scene.to_drain:
+    if event.path in scene.to_drain:
         yield Breach("L10", event.path, "was cancelled without having been drained, and nobody was told")
 
 
@@ -169,7 +168,7 @@ def _is_finished_with_its_children(scene: Scene, event: Event) -> Iterator[Breac
 
 
 def _finishes_with_its_children(scene: Scene, event: StateChanged) -> Iterator[Breach]:
-    if event.new is State.FINISHED and scene.has_to_stay(event.path):
+    if scene.has_to_stay(event.path):
         yield Breach("L15", event.path, "is finished, and was to go on")
 
 
@@ -283,23 +282,10 @@ def _all_is_over(scene: Scene) -> Iterator[Breach]:
         yield Breach("L18", path, "has bound something that was never released")
 
 
-_ALWAYS: tuple[Callable[[Scene, Any], Iterator[Breach]], ...] = (
-    _is_told_in_order,
-    _is_finished_with_its_children,
-)
-_RULES: dict[type[Event], tuple[Callable[[Scene, Any], Iterator[Breach]], ...]] = {
-    StateChanged: (
-        *_ALWAYS,
-        _is_a_move,
-        _starts_in_its_turn,
-        _is_ready_after_its_children,
-        _is_ready_when_it_says_so,
-        _starts_in_time,
-        _stops_in_reverse,
-        _has_gone_when_it_is_told,
-        _was_drained,
-        _finishes_with_its_children,
-    ),
+_Rules = tuple[Callable[[Scene, Any], Iterator[Breach]], ...]
+
+_ALWAYS: _Rules = (_is_told_in_order, _is_finished_with_its_children)
+_RULES: dict[type[Event], _Rules] = {
     Entered: (*_ALWAYS, _is_entered_once),
     DrainBegan: (*_ALWAYS, _drains_while_it_stops),
     DrainEnded: (*_ALWAYS, _drains_in_time),
@@ -308,3 +294,30 @@ _RULES: dict[type[Event], tuple[Callable[[Scene, Any], Iterator[Breach]], ...]] 
     Left: (*_ALWAYS, _was_reported),
     MainEnded: (*_ALWAYS, _is_told_and_raised, _leaves_main_bare, _keeps_its_cancellation),
 }
+_OF_ANY_CHANGE: _Rules = (*_ALWAYS, _is_a_move)
+_OF_CHANGES_TO: dict[State, _Rules] = {
+    State.STARTING: (*_OF_ANY_CHANGE, _starts_in_its_turn),
+    State.RUNNING: (
+        *_OF_ANY_CHANGE,
+        _is_ready_after_its_children,
+        _is_ready_when_it_says_so,
+        _starts_in_time,
+    ),
+    State.STOPPING: (*_OF_ANY_CHANGE, _is_ready_if_it_said_so, _starts_in_time, _stops_in_reverse),
+    State.STOPPED: (*_OF_ANY_CHANGE, _starts_in_time, _has_gone_when_it_is_told, _was_drained),
+    State.FINISHED: (
+        *_OF_ANY_CHANGE,
+        _was_ready_when_it_finishes,
+        _starts_in_time,
+        _has_gone_when_it_is_told,
+        _finishes_with_its_children,
+    ),
+    State.FAILED: (*_OF_ANY_CHANGE, _starts_in_time, _has_gone_when_it_is_told),
+}
+
+
+def _rules_for(event: Event) -> _Rules:
+    """Those that can be broken by what an event tells."""
+    if isinstance(event, StateChanged):
+        return _OF_CHANGES_TO[event.new]
+    return _RULES.get(type(event), _ALWAYS)

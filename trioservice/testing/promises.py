@@ -41,6 +41,8 @@ _OF_THE_NETWORK = {"reset_connections", "no_descriptors", "slow_network"}
 
 def broken_promises(world: World) -> Iterator[Breach]:
     """The errors of a life that nothing explains."""
+    if not any(isinstance(event, ErrorRaised) for event in world.diary.events):
+        return  # most lives have none, and what explains errors takes a second look at all of a life
     rough = any(deed.verb in _OF_THE_NETWORK for deed in world.script)
     lonely = bool(world.network.strangers)
     excused = {path for path, _ in not_simulated(world.app)}

@@ -66,13 +66,13 @@ def check_contract(events: Iterable[Event], *, slack: float = 1.0) -> list[Breac
     scene = Scene(slack)
     breaches: list[Breach] = []
     for event in events:
-        for rule in _rules_for(event):
+        for rule in _rules_for(scene, event):
             breaches += rule(scene, event)
         scene.learn(event)
     return breaches + list(_all_is_over(scene))
 
 
-# ---- any event
+# ---- whatever is told
 
 
 def _is_told_in_order(scene: Scene, event: Event) -> Iterator[Breach]:
@@ -284,40 +284,36 @@ def _all_is_over(scene: Scene) -> Iterator[Breach]:
 
 _Rules = tuple[Callable[[Scene, Any], Iterator[Breach]], ...]
 
-_ALWAYS: _Rules = (_is_told_in_order, _is_finished_with_its_children)
+_OF_TIME: _Rules = (_is_told_in_order, _is_finished_with_its_children)
 _RULES: dict[type[Event], _Rules] = {
-    Entered: (*_ALWAYS, _is_entered_once),
-    DrainBegan: (*_ALWAYS, _drains_while_it_stops),
-    DrainEnded: (*_ALWAYS, _drains_in_time),
-    BoundTo: (*_ALWAYS, _is_bound_before_anything_runs),
-    Released: (*_ALWAYS, _is_released_in_reverse),
-    Left: (*_ALWAYS, _was_reported),
-    MainEnded: (*_ALWAYS, _is_told_and_raised, _leaves_main_bare, _keeps_its_cancellation),
+    Entered: (_is_entered_once,),
+    DrainBegan: (_drains_while_it_stops,),
+    DrainEnded: (_drains_in_time,),
+    BoundTo: (_is_bound_before_anything_runs,),
+    Released: (_is_released_in_reverse,),
+    Left: (_was_reported,),
+    MainEnded: (_is_told_and_raised, _leaves_main_bare, _keeps_its_cancellation),
 }
-_OF_ANY_CHANGE: _Rules = (*_ALWAYS, _is_a_move)
 _OF_CHANGES_TO: dict[State, _Rules] = {
-    State.STARTING: (*_OF_ANY_CHANGE, _starts_in_its_turn),
-    State.RUNNING: (
-        *_OF_ANY_CHANGE,
-        _is_ready_after_its_children,
-        _is_ready_when_it_says_so,
-        _starts_in_time,
-    ),
-    State.STOPPING: (*_OF_ANY_CHANGE, _is_ready_if_it_said_so, _starts_in_time, _stops_in_reverse),
-    State.STOPPED: (*_OF_ANY_CHANGE, _starts_in_time, _has_gone_when_it_is_told, _was_drained),
+    State.STARTING: (_is_a_move, _starts_in_its_turn),
+    State.RUNNING: (_is_a_move, _is_ready_after_its_children, _is_ready_when_it_says_so, _starts_in_time),
+    State.STOPPING: (_is_a_move, _is_ready_if_it_said_so, _starts_in_time, _stops_in_reverse),
+    State.STOPPED: (_is_a_move, _starts_in_time, _has_gone_when_it_is_told, _was_drained),
     State.FINISHED: (
-        *_OF_ANY_CHANGE,
+        _is_a_move,
         _was_ready_when_it_finishes,
         _starts_in_time,
         _has_gone_when_it_is_told,
         _finishes_with_its_children,
     ),
-    State.FAILED: (*_OF_ANY_CHANGE, _starts_in_time, _has_gone_when_it_is_told),
+    State.FAILED: (_is_a_move, _starts_in_time, _has_gone_when_it_is_told),
 }
 
 
-def _rules_for(event: Event) -> _Rules:
-    """Those that can be broken by what an event tells."""
+def _rules_for(scene: Scene, event: Event) -> _Rules:
+    """Those that an event can break by what it tells, and by when it does."""
     if isinstance(event, StateChanged):
-        return _OF_CHANGES_TO[event.new]
-    return _RULES.get(type(event), _ALWAYS)
+        rules = _OF_CHANGES_TO[event.new]
+    else:
+        rules = _RULES.get(type(event), ())
+    return rules if event.time == scene.time else (*_OF_TIME, *rules)

@@ -30,9 +30,9 @@ class Owner:
 
     __slots__ = ("path", "where")
 
-    def __init__(self, service: Service | None, where: str = "") -> None:
+    def __init__(self, service: Service | None) -> None:
         self.path = "" if service is None else service.path
-        self.where = where
+        self.where = ""
 
 
 class Surroundings(SimNetwork):
@@ -53,7 +53,9 @@ class Surroundings(SimNetwork):
     def know(self, sock: SimSocket) -> int:
         """Also remember who opened it."""
         descriptor = super().know(sock)
-        self.owners[descriptor] = Owner(current_service(), users_line(sys._getframe(1)) or _line_above())
+        owner = self.owners[descriptor] = Owner(current_service())
+        if owner.path:  # nobody is blamed for what a visitor opens
+            owner.where = users_line(sys._getframe(1)) or _line_above()
         return descriptor
 
     def forget(self, descriptor: int) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trioservice import Application, Service
+from trioservice import Application, MultiService, Service
 from trioservice.testing import live
 from trioservice.testing.faults import KINDS, STUBBORN, Fault, Faults, Stage
-from trioservice.testing.scripts import advance, inject
+from trioservice.testing.scripts import Deed, advance, fail, fail_to_start, inject, restart
 from trioservice.testing.strategies import faults
 
 
@@ -86,6 +89,58 @@ def test_what_is_leaked_on_purpose_is_open_for_the_rest_of_the_life() -> None:
     world = None
     live(make, [inject("office/desk", "start", "leaks"), advance(1.0)], watch=watch).check()
     assert opened == [1]
+
+
+@pytest.mark.parametrize("path", ["office/late", "office/late/one"])
+@pytest.mark.parametrize(
+    ("when", "deed", "words"), [(0.5, fail_to_start, "while starting"), (1.5, fail, "while running")]
+)
+def test_a_service_that_comes_later_is_struck_inside_of_its_diary(path: str, when: float, deed, words) -> None:
+    def make() -> Application:
+        app = office()
+
+        async def hire(task_status: trio.TaskStatus[object]) -> None:
+            task_status.started()
+            await trio.sleep(1)
+            one = Service(name=path.rpartition("/")[2])
+            app.add_service(MultiService(one, name="late") if one.name == "one" else one)
+            await trio.sleep_forever()
+
+        app["guest"].run = hire  # type: ignore[method-assign]
+        return app
+
+    log = live(make, [advance(when), deed(path), advance(5.0)]).log
+    assert log.index(f"{path}: run() is entered") < log.index(f"{path}: InjectedFault {words}")
+    assert f"{path}: run() is left by InjectedFault" in log
+
+
+def wrapped(*script: Deed) -> set[str]:
+    """The names of those around whose code faults were put, as they see it themselves."""
+    found = set()
+
+    class Looking(Service):
+        async def run(self, task_status) -> None:
+            around = {frame.f_code.co_filename for frame, _ in traceback.walk_stack(sys._getframe())}
+            if any(name.endswith("faults.py") for name in around - {__file__}):
+                found.add(self.name)
+            await super().run(task_status)
+
+    make = lambda: Application("app", Looking(name="a"), MultiService(Looking(name="b"), name="c"))  # noqa: E731
+    live(make, list(script)).check()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [
+        ([], set()),
+        ([restart("app/a"), restart("app/c")], set()),
+        ([fail("app/a")], {"a"}),
+        ([inject("app/c/b", "stop", "slow", 1.0), restart("app/c")], {"b"}),
+    ],
+)
+def test_nothing_is_put_around_whom_the_script_does_not_strike(script: list[Deed], names: set[str]) -> None:
+    assert wrapped(*script) == names
 
 
 def test_a_fault_that_is_none_is_refused_by_name() -> None:

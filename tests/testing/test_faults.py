@@ -95,7 +95,9 @@ def test_what_is_leaked_on_purpose_is_open_for_the_rest_of_the_life() -> None:
 @pytest.mark.parametrize(
     ("when", "deed", "words"), [(0.5, fail_to_start, "while starting"), (1.5, fail, "while running")]
 )
-def test_a_service_that_comes_later_is_struck_inside_of_its_diary(path: str, when: float, deed, words) -> None:
+def test_a_service_that_comes_later_is_struck_inside_of_its_diary(
+    path: str, when: float, deed, words
+) -> None:
     def make() -> Application:
         app = office()
 

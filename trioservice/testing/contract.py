@@ -312,8 +312,5 @@ _OF_CHANGES_TO: dict[State, _Rules] = {
 
 def _rules_for(scene: Scene, event: Event) -> _Rules:
     """Those that an event can break by what it tells, and by when it does."""
-    if isinstance(event, StateChanged):
-        rules = _OF_CHANGES_TO[event.new]
-    else:
-        rules = _RULES.get(type(event), ())
+    rules = _OF_CHANGES_TO[event.new] if isinstance(event, StateChanged) else _RULES.get(type(event), ())
     return rules if event.time == scene.time else (*_OF_TIME, *rules)

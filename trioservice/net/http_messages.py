@@ -7,6 +7,7 @@ nobody asks for, and what was said can be passed on as it was.
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import NamedTuple, overload
 from urllib.parse import unquote
 
@@ -41,6 +42,14 @@ class Headers(list[tuple[bytes, bytes]]):
         """The values of all headers of this *name* as one: a list may be said in several (RFC 9110, 5.3)."""
         values = [value for other, value in self if other == name]
         return b", ".join(values) if values else None
+
+    def pick(self, names: Container[bytes]) -> dict[bytes, bytes]:
+        """The headers of these *names* that are there, each as :meth:`get_list` tells it, in one pass."""
+        picked: dict[bytes, bytes] = {}
+        for name, value in self:
+            if name in names:
+                picked[name] = b", ".join((picked[name], value)) if name in picked else value
+        return picked
 
 
 class Request(NamedTuple):

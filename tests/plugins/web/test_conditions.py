@@ -39,7 +39,7 @@ THEN, LATER = http_date(int(NOW) - 10), http_date(int(NOW) + 10)
     ],
 )
 def test_conditions_decide_in_their_order(headers: dict, status: int) -> None:
-    assert answer_to(headers.get, TAG, NOW) == status
+    assert answer_to(headers, TAG, NOW) == status
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_conditions_decide_in_their_order(headers: dict, status: int) -> None:
     ],
 )
 def test_a_range_is_a_part_or_nothing_we_know(wanted: bytes, part: Part | None) -> None:
-    assert part_of({b"range": wanted}.get, 100, TAG, NOW) == part
+    assert part_of({b"range": wanted}, 100, TAG, NOW) == part
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_range_is_a_part_or_nothing_we_know(wanted: bytes, part: Part | None) 
 )
 def test_a_part_that_is_not_there_is_refused(wanted: bytes, size: int) -> None:
     with pytest.raises(ValueError, match="bytes only"):
-        part_of({b"range": wanted}.get, size, TAG, NOW)
+        part_of({b"range": wanted}, size, TAG, NOW)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_a_part_that_is_not_there_is_refused(wanted: bytes, size: int) -> None:
     ],
 )
 def test_a_range_of_what_has_changed_is_none(if_range: bytes, holds: bool) -> None:
-    part = part_of({b"range": b"bytes=0-0", b"if-range": if_range}.get, 100, TAG, NOW)
+    part = part_of({b"range": b"bytes=0-0", b"if-range": if_range}, 100, TAG, NOW)
     assert (part is not None) is holds
 
 
 @given(st.binary(max_size=60), st.integers(0, 300), st.integers(0, 300))
 def test_a_part_is_what_python_would_cut_out(data: bytes, first: int, last: int) -> None:
-    asked = {b"range": b"bytes=%d-%d" % (first, last)}.get
+    asked = {b"range": b"bytes=%d-%d" % (first, last)}
     wanted = data[first : last + 1] if first <= last else None
     if wanted == b"":
         with pytest.raises(ValueError, match="bytes only"):
@@ -101,7 +101,7 @@ def test_a_part_is_what_python_would_cut_out(data: bytes, first: int, last: int)
 
 @given(st.binary(max_size=80), st.binary(max_size=40), st.binary(max_size=40))
 def test_nothing_that_is_sent_is_an_error_of_ours(wanted: bytes, tags: bytes, date: bytes) -> None:
-    asked = {b"range": wanted, b"if-none-match": tags, b"if-modified-since": date, b"if-range": date}.get
+    asked = {b"range": wanted, b"if-none-match": tags, b"if-modified-since": date, b"if-range": date}
     assert answer_to(asked, TAG, NOW) in (200, 304)
     with suppress(ValueError):  # 416
         part_of(asked, 100, TAG, NOW)

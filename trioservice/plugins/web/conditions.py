@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["Asked", "Part", "answer_to", "etag_of", "http_date", "part_of"]
+__all__ = ["CONDITIONS", "Asked", "Part", "answer_to", "etag_of", "http_date", "part_of"]
 
-#: Looks up a header of the request by its name in lower case, all lines as one; ``None`` if there is none.
-Asked = Callable[[bytes], bytes | None]
+#: The headers of a request that are weighed here.
+CONDITIONS = frozenset(
+    [b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"range"]
+)
+
+#: Those that a request has, by their names in lower case, all lines of one as one.
+Asked = Mapping[bytes, bytes]
 
 _TAG = re.compile(rb'(?:W/)?"[^"]*"')
 _RANGE = re.compile(rb"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.IGNORECASE)
@@ -43,17 +48,17 @@ def answer_to(asked: Asked, etag: bytes, modified: float) -> int:
     """The status that the conditions of a GET or HEAD lead to: 200, 304 or 412 (RFC 9110, 13.2.2).
 
     Args:
-        asked: the request's headers.
+        asked: the conditions of the request.
         etag: of what is there now.
         modified: when it was, in seconds since 1970.
     """
-    if_match, since = asked(b"if-match"), asked(b"if-unmodified-since")
+    if_match, since = asked.get(b"if-match"), asked.get(b"if-unmodified-since")
     if if_match is not None:
         if not _matches(if_match, etag, weakly=False):
             return 412
     elif since is not None and _is_later(modified, since):
         return 412
-    if_none_match, since = asked(b"if-none-match"), asked(b"if-modified-since")
+    if_none_match, since = asked.get(b"if-none-match"), asked.get(b"if-modified-since")
     if if_none_match is not None:
         return 304 if _matches(if_none_match, etag, weakly=True) else 200
     if since is not None and not _is_later(modified, since, unknown=True):
@@ -70,9 +75,9 @@ def part_of(asked: Asked, size: int, etag: bytes, modified: float) -> Part | Non
     Raises:
         ValueError: there is no such part (416).
     """
-    wanted = asked(b"range")
+    wanted = asked.get(b"range")
     found = None if wanted is None else _RANGE.fullmatch(wanted)
-    if found is None or not _is_still(asked(b"if-range"), etag, modified):
+    if found is None or not _is_still(asked.get(b"if-range"), etag, modified):
         return None
     first, last = (number and (number.lstrip(b"0")[:_DIGITS] or b"0") for number in found.groups())
     if not first and not last:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 import trio
 
 from ...net.http import Exchange, phrase_of
 from .codings import CODINGS, taken
-from .conditions import Part, answer_to, etag_of, http_date, part_of
+from .conditions import CONDITIONS, Part, answer_to, etag_of, http_date, part_of
 from .folders import page_of, wanted_order
 from .kinds import kind_of
 from .paths import Place, place_of
@@ -26,6 +27,9 @@ from .roots import Opened, Root, Signature, folder_signature, read_now, signatur
 __all__ = ["Files"]
 
 Header = tuple[bytes, bytes]
+
+# What decides which file it is: a path, as it came, and the codings that are taken.
+Wanted = tuple[bytes, tuple[str, ...]]
 
 # How it was looked at a path, and what was there; nothing, where nothing was.
 Seen = tuple[Callable[[str], Signature | None], str, Signature | None]
@@ -42,28 +46,41 @@ _PAGE = [
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
-class Found(NamedTuple):
-    """A file that answers a request: what is told of it, and by which facts it is known to be the same.
+class Told(NamedTuple):
+    """What is told of a file.
 
     Args:
         headers: of the answer.
         etag: its tag.
         modified: when, in seconds since 1970.
         size: in bytes.
-        body: what it holds, if it is small.
-        seen: of what is kept: all that was looked at to find it.
     """
 
-    headers: list[Header]
+    headers: tuple[Header, ...]
     etag: bytes
     modified: float
     size: int
-    body: bytes | None = None
-    seen: tuple[Seen, ...] = ()
+
+
+class Found(NamedTuple):
+    """A small file that has answered a request.
+
+    Args:
+        told: what is told of it.
+        body: what it holds.
+        seen: all that was looked at to find it.
+    """
+
+    told: Told
+    body: bytes
+    seen: tuple[Seen, ...]
 
     def is_still_so(self) -> bool:
         """Whether nothing that was looked at has changed."""
-        return all(look(path) == there for look, path, there in self.seen)
+        for look, path, there in self.seen:  # noqa: SIM110 - a generator for all() would double what it costs
+            if look(path) != there:
+                return False
+        return True
 
 
 # What remembering a file costs besides its bytes, about.
@@ -85,21 +102,21 @@ class Kept:
             return None
         return found
 
-    def has_room_for(self, found: Found) -> bool:
-        """Whether it may be kept at all."""
-        return found.size + _EACH <= self._most
+    def has_room_for(self, size: int) -> bool:
+        """Whether a file of so many bytes may be kept at all."""
+        return size + _EACH <= self._most
 
     def keep(self, key: object, found: Found) -> None:
         """Remember it, and forget others for that."""
         if key in self._files:
             self._forget(key)
         self._files[key] = found
-        self._size += found.size + _EACH
+        self._size += found.told.size + _EACH
         while self._size > self._most:
             self._forget(next(iter(self._files)))
 
     def _forget(self, key: object) -> None:
-        self._size -= self._files.pop(key).size + _EACH
+        self._size -= self._files.pop(key).told.size + _EACH
 
 
 class Files:
@@ -122,9 +139,9 @@ class Files:
         self._listings = listings
         self._index = tuple(index)
         self._not_found = None if not_found is None else place_of(b"/" + not_found.encode())
-        self._always: list[Header] = [(b"x-content-type-options", b"nosniff")]
+        self._always: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"),)
         if cache_control is not None:
-            self._always.append((b"cache-control", cache_control.encode("ascii")))
+            self._always += ((b"cache-control", cache_control.encode("ascii")),)
         self._kept = Kept(memory)
 
     # ---- one request
@@ -135,41 +152,37 @@ class Files:
         if request.method not in ("GET", "HEAD"):
             await exchange.respond(405, [(b"allow", b"GET, HEAD"), _TEXT], b"only GET and HEAD, here\n")
             return
-        codings = _codings(exchange)
-        target = request.target
-        if b"?" in target or not target.startswith(b"/"):
-            target = request.parts()[1]  # whatever else is said is no other file
-        key = target, codings
-        found = self._kept.get(key)
+        raw_path = request.target
+        if b"?" in raw_path or not raw_path.startswith(b"/"):
+            raw_path = request.raw_path  # whatever else is said is no other file
+        wanted = raw_path, taken(request.headers.get_list(b"accept-encoding"))
+        found = self._kept.get(wanted)
         if found is not None:
-            await self._answer(exchange, found, None)
+            await self._answer(exchange, found.told, found.body)
             return
         try:
-            await self._look(exchange, key)
+            await self._look(exchange, wanted)
         except PermissionError:  # nothing is said before it is opened
             await self._say(exchange, 403)
 
-    async def _look(self, exchange: Exchange, key: object) -> None:
+    async def _look(self, exchange: Exchange, wanted: Wanted) -> None:
         """Answer with what is there now."""
-        _, raw_path, query = exchange.request.parts()
-        place = place_of(raw_path)
+        place = place_of(wanted[0])
         opened = None if place is None else self._root.open(place.names)
         if place is None or opened is None:
             await self._miss(exchange)
             return
         try:
             if opened.is_folder:
-                await self._folder(exchange, place, opened, query, key)
+                await self._folder(exchange, wanted, place, opened)
             elif place.is_folder:
                 await self._miss(exchange)
             else:
-                await self._file(exchange, place.names, opened, [], key)
+                await self._file(exchange, wanted, place.names, opened, [])
         finally:
             opened.close()
 
-    async def _folder(
-        self, exchange: Exchange, place: Place, folder: Opened, query: bytes, key: object
-    ) -> None:
+    async def _folder(self, exchange: Exchange, wanted: Wanted, place: Place, folder: Opened) -> None:
         if not place.is_folder:
             await self._say(exchange, 301, [(b"location", _with_a_slash(exchange))])
             return
@@ -181,13 +194,13 @@ class Files:
                 seen.append(_seen_at(self._root.where(names)))
                 continue
             try:
-                await self._file(exchange, names, index, seen, key)
+                await self._file(exchange, wanted, names, index, seen)
             finally:
                 index.close()
             return
         if self._listings:
             # A folder may be long, and its disk slow.
-            page = await trio.to_thread.run_sync(self._page, place, folder, query)
+            page = await trio.to_thread.run_sync(self._page, place, folder, exchange.request.query)
             await exchange.respond(200, [*_PAGE, (b"cache-control", b"no-cache")], page)
         else:
             await self._say(exchange, 403)
@@ -196,37 +209,38 @@ class Files:
         return page_of(place.names, self._root.entries(folder), wanted_order(query))
 
     async def _file(
-        self, exchange: Exchange, names: tuple[str, ...], opened: Opened, seen: list[Seen], key: object
+        self, exchange: Exchange, wanted: Wanted, names: tuple[str, ...], opened: Opened, seen: list[Seen]
     ) -> None:
         """Answer with what was opened, or with a compressed sibling of it."""
         kind = kind_of(names[-1])
         # A folder on the way may be moved out of the site, and a link to it take its place.
         seen += [_seen_at(self._root.where(names[:end]), folder_signature) for end in range(1, len(names))]
         seen.append((signature, opened.path, signature_of(opened.facts)))
-        for coding in _codings(exchange):
+        for coding in wanted[1]:
             sibling = self._extra_at((*names[:-1], names[-1] + CODINGS[coding]))
             if sibling is None:
                 seen.append(_seen_at(opened.path + CODINGS[coding]))
                 continue
             seen.append((signature, sibling.path, signature_of(sibling.facts)))
             try:
-                await self._send(exchange, sibling, kind, coding, seen, key)
+                await self._send(exchange, wanted, sibling, self._told(sibling, kind, coding), seen)
             finally:
                 sibling.close()
             return
-        await self._send(exchange, opened, kind, "", seen, key)
+        await self._send(exchange, wanted, opened, self._told(opened, kind), seen)
 
     async def _send(
-        self, exchange: Exchange, opened: Opened, kind: bytes, coding: str, seen: list[Seen], key: object
+        self, exchange: Exchange, wanted: Wanted, opened: Opened, told: Told, seen: list[Seen]
     ) -> None:
-        found = self._found(opened, kind, coding)
-        if found.size <= _SMALL:
-            body = await read_now(opened.fileno, 0, found.size)
-            if len(body) == found.size:  # else it has been cut in this moment
-                found = found._replace(body=body)
-                if self._kept.has_room_for(found):
-                    self._kept.keep(key, found._replace(seen=tuple(seen)))
-        await self._answer(exchange, found, opened.fileno)
+        """Answer with what was opened, and keep it, if it is small."""
+        body = None
+        if told.size <= _SMALL:
+            body = await read_now(opened.fileno, 0, told.size)
+            if len(body) < told.size:  # it has been cut in this moment
+                body = None
+            elif self._kept.has_room_for(told.size):
+                self._kept.keep(wanted, Found(told, body, tuple(seen)))
+        await self._answer(exchange, told, body, opened.fileno)
 
     def _file_at(self, names: tuple[str, ...]) -> Opened | None:
         opened = self._root.open(names)
@@ -241,49 +255,34 @@ class Files:
             return self._file_at(names)
         return None
 
-    def _found(self, opened: Opened, kind: bytes, coding: str) -> Found:
+    def _told(self, opened: Opened, kind: bytes, coding: str = "") -> Told:
         facts = opened.facts
-        etag = etag_of(facts.st_mtime_ns, facts.st_size)
         modified = min(facts.st_mtime, time.time())  # RFC 9110, 8.8.2.1: not in the future
-        headers = [
-            (b"content-type", kind),
-            (b"last-modified", http_date(int(modified))),
-            (b"etag", etag),
-            (b"accept-ranges", b"bytes"),
-            (b"vary", b"accept-encoding"),
-            *self._always,
-        ]
-        if coding:
-            headers.append((b"content-encoding", coding.encode("ascii")))
-        return Found(headers, etag, modified, facts.st_size)
+        return _told(modified, facts.st_mtime_ns, facts.st_size, kind, coding, self._always)
 
-    async def _answer(self, exchange: Exchange, found: Found, fileno: int | None, status: int = 200) -> None:
+    async def _answer(
+        self, exchange: Exchange, told: Told, body: bytes | None, fileno: int | None = None
+    ) -> None:
         """Send a file, or what the request's conditions leave of it."""
-        asked = exchange.request.headers.get_list
-        headers, part = found.headers, Part(0, found.size)
-        if status == 200:
-            status = answer_to(asked, found.etag, found.modified)
+        status, headers, part = 200, told.headers, None
+        asked = exchange.request.headers.pick(CONDITIONS)
+        if asked:
+            status = answer_to(asked, told.etag, told.modified)
             if status != 200:
                 await exchange.respond(status, headers)
                 return
-            try:
-                # RFC 9110, 14.2: of GET only.
-                is_get = exchange.request.method == "GET"
-                wanted = part_of(asked, found.size, found.etag, found.modified) if is_get else None
-            except ValueError:
-                nothing = (b"content-range", b"bytes */%d" % found.size)
-                await self._say(exchange, 416, [nothing])
-                return
-            if wanted is not None:
-                status, part = 206, wanted
+            if exchange.request.method == "GET":  # RFC 9110, 14.2: of GET only
+                try:
+                    part = part_of(asked, told.size, told.etag, told.modified)
+                except ValueError:
+                    nothing = (b"content-range", b"bytes */%d" % told.size)
+                    await self._say(exchange, 416, [nothing])
+                    return
+            if part is not None:
                 last = part.start + part.length - 1
-                headers = [*headers, (b"content-range", b"bytes %d-%d/%d" % (part.start, last, found.size))]
-        if found.body is not None:
-            await exchange.respond(status, headers, found.body[part.start : part.start + part.length])
-            return
-        assert fileno is not None
-        await exchange.start(status, [*headers, (b"content-length", b"%d" % part.length)])
-        await exchange.send_file(fileno, part.start, part.length)
+                status = 206
+                headers += ((b"content-range", b"bytes %d-%d/%d" % (part.start, last, told.size)),)
+        await _send_part(exchange, status, headers, part or Part(0, told.size), body, fileno)
 
     # ---- what is not there
 
@@ -294,8 +293,8 @@ class Files:
             await self._say(exchange, 404)
             return
         try:
-            found = self._found(opened, kind_of(self._not_found.names[-1]), "")
-            await self._answer(exchange, found, opened.fileno, status=404)
+            told = self._told(opened, kind_of(self._not_found.names[-1]))
+            await _send_part(exchange, 404, told.headers, Part(0, told.size), None, opened.fileno)
         finally:
             opened.close()
 
@@ -303,8 +302,44 @@ class Files:
         await exchange.respond(status, [*headers, _TEXT], f"{status} {phrase_of(status)}\n".encode())
 
 
-def _codings(exchange: Exchange) -> tuple[str, ...]:
-    return taken(exchange.request.headers.get_list(b"accept-encoding"))
+def _send_part(
+    exchange: Exchange,
+    status: int,
+    headers: tuple[Header, ...],
+    part: Part,
+    body: bytes | None,
+    fileno: int | None,
+) -> Awaitable[None]:
+    """Answer with a part of a file, out of memory if its body is there."""
+    if body is not None:
+        return exchange.respond(status, headers, body[part.start : part.start + part.length])
+    assert fileno is not None
+    return _send_out_of(fileno, exchange, status, headers, part)
+
+
+async def _send_out_of(
+    fileno: int, exchange: Exchange, status: int, headers: tuple[Header, ...], part: Part
+) -> None:
+    await exchange.start(status, [*headers, (b"content-length", b"%d" % part.length)])
+    await exchange.send_file(fileno, part.start, part.length)
+
+
+@lru_cache(maxsize=1024)  # most files are asked for again
+def _told(
+    modified: float, mtime_ns: int, size: int, kind: bytes, coding: str, always: tuple[Header, ...]
+) -> Told:
+    etag = etag_of(mtime_ns, size)
+    headers = [
+        (b"content-type", kind),
+        (b"last-modified", http_date(int(modified))),
+        (b"etag", etag),
+        (b"accept-ranges", b"bytes"),
+        (b"vary", b"accept-encoding"),
+        *always,
+    ]
+    if coding:
+        headers.append((b"content-encoding", coding.encode("ascii")))
+    return Told(tuple(headers), etag, modified, size)
 
 
 def _seen_at(path: str, look: Callable[[str], Signature | None] = signature) -> Seen:

@@ -28,6 +28,8 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 _TELLS = os.path.isdir("/proc/self/fd")
 
+_KNOWS_NOWAIT = hasattr(os, "RWF_NOWAIT")
+
 #: By what it is seen that a file is not what it was.
 Signature = tuple[int, int, int, int, int]
 
@@ -143,9 +145,16 @@ async def read_now(fileno: int, start: int, count: int) -> bytes:
     Raises:
         OSError: the disk fails.
     """
-    if hasattr(os, "RWF_NOWAIT"):
-        buffer = bytearray(count)
-        with suppress(OSError):  # it is not all there, or this file system cannot tell
-            if os.preadv(fileno, [buffer], start, os.RWF_NOWAIT) == count:
-                return bytes(buffer)
-    return await trio.to_thread.run_sync(os.pread, fileno, count, start)
+    data = _read_at_once(fileno, start, count)
+    return data if data is not None else await trio.to_thread.run_sync(os.pread, fileno, count, start)
+
+
+def _read_at_once(fileno: int, start: int, count: int) -> bytes | None:
+    if not _KNOWS_NOWAIT:
+        return None
+    buffer = bytearray(count)
+    try:
+        is_whole = os.preadv(fileno, [buffer], start, os.RWF_NOWAIT) == count
+    except OSError:  # none of it is there, or this file system cannot tell
+        return None
+    return bytes(buffer) if is_whole else None

@@ -52,6 +52,8 @@ _OF_KEEPING = frozenset([b"connection", b"proxy-connection"])
 
 _VERSIONS = ("1.1", "1.0")
 
+_SLASH = ord("/")
+
 # RFC 9112, 3.2 and RFC 3986, 3.2.2: a name or an address, and perhaps a port; or nothing at all.
 _HOST = re.compile(rb"(?:\[[-\w.~%:]+\]|[-\w.~%!$&'()*+;=]*)(?::\d*)?")
 
@@ -168,7 +170,7 @@ class Parser:
             self._limit_head(request)
         if weighty != self._usual or version != "1.1" or method == "CONNECT":
             self._weigh(exchange)
-        if not target.startswith(b"/"):
+        if target[0] != _SLASH:
             self._prefer_host_of_target(request)
         self.requests.append(exchange)
         self._stalled = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
@@ -36,6 +36,8 @@ Seen = tuple[Callable[[str], Signature | None], str, Signature | None]
 
 #: What is not larger is read and kept; what is larger is sent out of the file.
 _SMALL = 64 * 1024
+
+_SLASH, _QUESTION_MARK = b"/?"
 
 # A page of ours runs nothing and loads nothing.
 _PAGE = [
@@ -153,7 +155,7 @@ class Files:
             await exchange.respond(405, [(b"allow", b"GET, HEAD"), _TEXT], b"only GET and HEAD, here\n")
             return
         raw_path = request.target
-        if b"?" in raw_path or not raw_path.startswith(b"/"):
+        if raw_path[0] != _SLASH or _QUESTION_MARK in raw_path:
             raw_path = request.raw_path  # whatever else is said is no other file
         wanted = raw_path, taken(request.headers.get_list(b"accept-encoding"))
         found = self._kept.get(wanted)
@@ -282,7 +284,13 @@ class Files:
                 last = part.start + part.length - 1
                 status = 206
                 headers += ((b"content-range", b"bytes %d-%d/%d" % (part.start, last, told.size)),)
-        await _send_part(exchange, status, headers, part or Part(0, told.size), body, fileno)
+        if body is not None:
+            if part is not None:
+                body = body[part.start : part.start + part.length]
+            await exchange.respond(status, headers, body)
+        else:
+            assert fileno is not None
+            await _send_out_of(fileno, exchange, status, headers, part or Part(0, told.size))
 
     # ---- what is not there
 
@@ -294,27 +302,12 @@ class Files:
             return
         try:
             told = self._told(opened, kind_of(self._not_found.names[-1]))
-            await _send_part(exchange, 404, told.headers, Part(0, told.size), None, opened.fileno)
+            await _send_out_of(opened.fileno, exchange, 404, told.headers, Part(0, told.size))
         finally:
             opened.close()
 
     async def _say(self, exchange: Exchange, status: int, headers: Sequence[Header] = ()) -> None:
         await exchange.respond(status, [*headers, _TEXT], f"{status} {phrase_of(status)}\n".encode())
-
-
-def _send_part(
-    exchange: Exchange,
-    status: int,
-    headers: tuple[Header, ...],
-    part: Part,
-    body: bytes | None,
-    fileno: int | None,
-) -> Awaitable[None]:
-    """Answer with a part of a file, out of memory if its body is there."""
-    if body is not None:
-        return exchange.respond(status, headers, body[part.start : part.start + part.length])
-    assert fileno is not None
-    return _send_out_of(fileno, exchange, status, headers, part)
 
 
 async def _send_out_of(

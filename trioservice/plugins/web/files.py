@@ -12,11 +12,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import NamedTuple
 
 import trio
 
 from ...net.http import Exchange, phrase_of
+from ...records import record
 from .codings import CODINGS, taken
 from .conditions import CONDITIONS, Part, answer_to, etag_of, http_date, part_of
 from .folders import page_of, wanted_order
@@ -48,7 +48,8 @@ _PAGE = [
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
-class Told(NamedTuple):
+@record
+class Told:
     """What is told of a file.
 
     Args:
@@ -64,7 +65,8 @@ class Told(NamedTuple):
     size: int
 
 
-class Found(NamedTuple):
+@record
+class Found:
     """A small file that has answered a request.
 
     Args:

@@ -4,7 +4,8 @@ Launch and exit are measured from outside, of whole programs as a user would sta
 ``programs/``): the clock runs from the spawn to the first echo that comes back, and from SIGTERM
 to the end of the process, which in all programs is by the signal itself, without taking down
 the interpreter.  Starting and stopping of many services is
-measured from inside, each time in a process of its own, by :mod:`.services`.
+measured from inside, each time in a process of its own, by :mod:`.services`, and so are simulated lives,
+by :mod:`.lives`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .contestants import FAST_LANE, OURS, RAW_TRIO, STREAM_LANE, TWISTED
+from .lives import TREES
 from .measuring import (
     HOUSE,
     CannotMeasureError,
@@ -173,10 +176,34 @@ def measure_services(workload: Workload, settings: Settings, progress: Progress)
 
 
 def _services(name: str, count: int, flags: list[str]) -> list[float]:
-    command = [sys.executable, "-m", "benchmarks.services", name, str(count), *flags]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HOUSE, timeout=300)
-    figures: list[float] = json.loads(done.stdout)
+    figures: list[float] = _said("benchmarks.services", name, str(count), *flags)
     return figures
+
+
+def _said(module: str, *arguments: str) -> Any:
+    """What a module of ours tells when it is run by itself."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HOUSE, timeout=300)
+    return json.loads(done.stdout)
+
+
+# ---- simulated lives
+
+
+LIVES, LIFE = "simulated lives of five services", "ms of CPU per life"
+FIVE_LEAVES = "five leaves"
+
+
+def measure_lives(workload: Workload, settings: Settings, progress: Progress) -> Result:
+    """Each tree in each round, in a process of its own."""
+    result = Result(workload.title, workload.what, (FIVE_LEAVES,))
+    for turn in range(settings.rounds):
+        for name in random.sample(sorted(TREES), len(TREES)):
+            progress(f"{workload.title}: round {turn + 1} of {settings.rounds}, {name}")
+            seconds: float = _said("benchmarks.lives", name, str(workload.count))
+            result.metric(LIFE).add(name, seconds * 1e3)
+    result.arrange(list(TREES))
+    return result
 
 
 # ---- all of them
@@ -200,5 +227,13 @@ WORKLOADS = tuple(
         [Workload("launch to first echo", measure_launch, "from the spawn of the command", quick=True)],
         _exits(),
         _services_workloads(),
+        [
+            Workload(
+                LIVES,
+                measure_lives,
+                "as trioservice check lives them, scripts and judgement included",
+                count=200,
+            )
+        ],
     )
 )

@@ -27,7 +27,8 @@ from .contestants import (
     UVLOOP_PROTOCOL,
     UVLOOP_STREAMS,
 )
-from .lifecycle import ELAPSED, OUR_SERVICES, PHASES
+from .lifecycle import ELAPSED, LIFE, LIVES, OUR_SERVICES, PHASES
+from .lives import TREES
 from .measuring import BUSY, RATE, Metric, Result
 from .names import P99, REPEATED, UNSEEN
 from .workloads import MEMORY
@@ -127,6 +128,7 @@ TARGETS = (
         for count in ("10,000", "40,000")
         for phase, most in zip(PHASES, (1.5, 1.1), strict=True)
     ),
+    *(Target(LIVES, tree, most=1000 / 300, unit=LIFE) for tree in TREES),  # 300 a second
 )
 
 

@@ -19,7 +19,7 @@ from mutants import ROOT
 ODD = ROOT / "tests" / "testing" / "odd.py"
 LIVES = 10_000
 #: Of the log of ten thousand lives; if what is told has changed on purpose, paste what you see.
-SAME = "e6647de8b632e97f"
+SAME = "ef9994057e742aba"
 
 
 def targets() -> dict[str, str]:

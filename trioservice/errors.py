@@ -20,6 +20,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from types import FrameType, TracebackType
 
 __all__ = [
@@ -258,5 +259,9 @@ def _theirs(tb: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
 
 def is_machinery(frame: FrameType) -> bool:
     """Whether *frame* belongs to what runs the user's code rather than to the user's code."""
-    package = str(frame.f_globals.get("__name__")).partition(".")[0]
-    return package in _MACHINERY or frame.f_code.co_filename.startswith("<frozen ")
+    return _is_machinery(str(frame.f_globals.get("__name__")), frame.f_code.co_filename)
+
+
+@lru_cache(maxsize=1024)  # simulated lives ask a hundred times each
+def _is_machinery(module: str, file: str) -> bool:
+    return module.partition(".")[0] in _MACHINERY or file.startswith("<frozen ")

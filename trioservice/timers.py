@@ -333,7 +333,8 @@ class TimerService(Service):
         self._begin_schedule = _schedule(interval, _seconds("delay", delay, zero=True), self._jitter)
         self._calls = self._failed = self._skipped = 0
         self._calling = False
-        self._draining = trio.Event()
+        self._draining = False
+        self._sleep = trio.CancelScope()
         super().__init__(
             name=name, start_timeout=start_timeout, drain_timeout=drain_timeout, stop_timeout=stop_timeout
         )
@@ -352,7 +353,7 @@ class TimerService(Service):
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         """Call at each slot until drained or cancelled, or until an error ends it."""
         self._calls = self._failed = self._skipped = 0
-        self._draining = trio.Event()
+        self._draining = False
         schedule = self._begin_schedule()
         slot, _ = schedule.next_slot(None, schedule.now())
         task_status.started()
@@ -363,19 +364,21 @@ class TimerService(Service):
 
     async def drain(self) -> None:
         """Make no further call; :meth:`run` returns, and so ends this, when the present one has ended."""
-        self._draining.set()
+        self._draining = True
+        self._sleep.cancel(reason="no further call is made")
         await trio.sleep_forever()
 
     async def _reach(self, moment: float, schedule: Schedule) -> bool:
         """Sleep until *moment*; whether it came before the drain."""
         left = moment - schedule.now()
-        while not self._draining.is_set():
-            with trio.move_on_after(min(max(left, 0.0), schedule.max_sleep)):
-                await self._draining.wait()
+        while not self._draining:
+            deadline = trio.current_time() + min(max(left, 0.0), schedule.max_sleep)
+            with trio.CancelScope(deadline=deadline) as self._sleep:
+                await trio.sleep_forever()
             left = moment - schedule.now()
             if left <= 0:
                 break
-        return not self._draining.is_set()
+        return not self._draining
 
     async def _call(self) -> bool:
         """Call once; whether the timer goes on."""

@@ -7,6 +7,7 @@ import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from itertools import chain, repeat
 from typing import Any
 
@@ -292,6 +293,38 @@ async def test_a_number_that_was_closed_and_used_again_within_one_look_disturbs_
         assert not any(events & polls.ENDED for events in late.events)
         for sock in ends:
             sock.close()
+
+
+async def test_a_poll_has_tasks_only_when_somebody_watches_or_is_to_be_recalled() -> None:
+    def tasks() -> int:
+        return trio.lowlevel.current_statistics().tasks_living
+
+    before = tasks()
+    async with open_poll() as poll:
+        assert poll is not None
+        await wait_all_tasks_blocked()
+        assert tasks() == before
+        late = Heard()
+        poll.recall(late)
+        await eventually(lambda: late.events)
+        assert tasks() > before
+    assert tasks() == before
+
+
+async def test_whom_the_pump_tells_sees_nothing_of_what_the_first_watcher_had_in_mind() -> None:
+    secret: ContextVar[str] = ContextVar("secret", default="")
+    seen: list[str] = []
+    theirs, ours = sockets("unix")
+    async with open_poll() as poll:
+        assert poll is not None
+        secret.set("of the first")
+        heard = Heard(lambda: seen.append(secret.get()))
+        poll.watch(ours.fileno(), heard)
+        theirs.send(b"x")
+        await eventually(lambda: seen)
+    assert seen == [""]
+    theirs.close()
+    ours.close()
 
 
 async def test_the_pump_lives_as_long_as_last_words_are_said() -> None:

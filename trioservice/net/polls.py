@@ -3,7 +3,8 @@
 trio waits for one socket by telling the kernel of it, and of each wait anew.  For a server with
 many connections that is most of the work.  A :class:`Poll` tells the kernel of each socket once
 (epoll, edge-triggered) and is itself the only thing that trio waits for; one task, the *pump*,
-asks it what has happened and tells whoever watches the socket.
+asks it what has happened and tells whoever watches the socket.  It begins with the first watcher:
+a server that nobody calls, or only a few, has none.
 
 Edge-triggered means that the kernel speaks of what is *new*.  So a watcher remembers: a socket is
 as ready as it was last said to be, until a read comes back short or empty-handed.  But some
@@ -15,6 +16,7 @@ Only Linux has epoll.  Elsewhere :data:`AVAILABLE` is false, and each connection
 
 from __future__ import annotations
 
+import contextvars
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,10 +72,19 @@ class Watcher(Protocol):
 
 
 class Poll:
-    """Sockets and their watchers; made by :func:`open_poll`."""
+    """Sockets and their watchers; made by :func:`open_poll`.
 
-    def __init__(self) -> None:
-        self._epoll = system.open_epoll()
+    Args:
+        epoll: what the system has for that.
+        nursery: of the pump.
+    """
+
+    def __init__(self, epoll: system.Epoll, nursery: trio.Nursery) -> None:
+        self._epoll = epoll
+        self._nursery = nursery
+        # What the first watcher has set in its own context is not for those whom the pump tells.
+        self._context = contextvars.copy_context()
+        self._is_pumped = False
         self._watchers: dict[int, Watcher] = {}
         self._recalled: dict[Watcher, None] = {}  # each once, however often it asked
         self._recall = trio.lowlevel.ParkingLot()
@@ -90,6 +101,7 @@ class Poll:
         except FileExistsError:
             self._epoll.modify(descriptor, _EVERYTHING)
         self._watchers[descriptor] = watcher
+        self._see_that_it_is_pumped()
 
     def forget(self, descriptor: int, watcher: Watcher) -> None:
         """Tell *watcher* nothing any more; the kernel forgets the socket when it is closed."""
@@ -101,10 +113,16 @@ class Poll:
         """Call *watcher* again soon, when others have had their turn, though nothing has happened."""
         self._recalled[watcher] = None
         self._recall.unpark()
+        self._see_that_it_is_pumped()
+
+    def _see_that_it_is_pumped(self) -> None:
+        if not self._is_pumped:
+            self._is_pumped = True
+            self._context.run(self._nursery.start_soon, self.run)
 
     @trio.lowlevel.enable_ki_protection  # without the pump, all who wait would wait for ever
     async def run(self) -> None:
-        """Be the pump, until :meth:`stop`."""
+        """Be the pump, until :meth:`stop`; the first watcher has it begin."""
         with self._pumping:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell_those_recalled)
@@ -135,28 +153,24 @@ class Poll:
         """Let the pump end: nobody watches any more."""
         self._pumping.cancel(reason="nobody watches any more")
 
-    def close(self) -> None:
-        """Give it up."""
-        self._epoll.close()
-
 
 @asynccontextmanager
 async def open_poll() -> AsyncIterator[Poll | None]:
-    """A poll and its pump, for the length of an ``async with``; ``None`` where the system has none.
+    """A poll, for the length of an ``async with``; ``None`` where the system has none.
 
-    Whoever watches has to end within it.  Until then the pump is shielded: a handler that is
+    Whoever watches has to end within it.  Until then its pump is shielded: a handler that is
     cancelled may have last words to say, and waits for room to say them.
     """
     if not AVAILABLE:
         yield None
         return
-    poll = Poll()
+    epoll = system.open_epoll()
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(poll.run)
+            poll = Poll(epoll, nursery)
             try:
                 yield poll
             finally:
                 poll.stop()
     finally:
-        poll.close()
+        epoll.close()

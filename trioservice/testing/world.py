@@ -222,10 +222,11 @@ class World:
 
     async def until(self, true: Callable[[], bool], seconds: float) -> bool:
         """Wait until something is so; whether it is, after at most *seconds*."""
-        with trio.move_on_after(seconds):
-            while not true():
-                self._news = trio.Event()
-                await self._news.wait()
+        if not true():
+            with trio.move_on_after(seconds):
+                while not true():
+                    self._news = trio.Event()
+                    await self._news.wait()
         return true()
 
     async def _see_whether_it_spins(self) -> None:
@@ -241,7 +242,8 @@ class World:
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, StateChanged):
-            self._news.set()
+            if event.path == self.app.path:
+                self._news.set()
             if event.new is State.STARTING:
                 self._attend_to(self.diary.find(event.path))
             self._look_at_the_invariant()

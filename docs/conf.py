@@ -83,5 +83,6 @@ nitpick_ignore = [
         "StrPath",
         "StreamHandler",
         "WSGIApplication",
+        "system.Epoll",
     )
 ]

@@ -6,7 +6,7 @@ import contextlib
 import math
 import random
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
@@ -22,7 +22,7 @@ from .contract import Breach
 from .deeds import do, struck
 from .diary import Asked, Diary, MainEnded, replace
 from .faults import Faults
-from .scripts import Deed, Script
+from .scripts import Deed
 from .simulated import is_elsewhere
 from .surroundings import Owner, Surroundings, users_line
 
@@ -114,7 +114,7 @@ class World:
     def __init__(
         self,
         app: Application,
-        script: Script,
+        script: Sequence[Deed],
         clock: VirtualClock,
         seed: int,
         invariant: Callable[[Application], object] | None = None,

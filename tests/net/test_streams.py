@@ -9,14 +9,14 @@ from functools import partial
 
 import pytest
 import trio
-from trio.testing import check_half_closeable_stream, check_two_way_stream
+from trio.testing import check_half_closeable_stream, check_two_way_stream, wait_all_tasks_blocked
 
 from trioservice import TCPServer
 from trioservice.net.addresses import Address, address_of
 from trioservice.net.polls import Poll, open_poll
 from trioservice.net.streams import SocketStream
 
-from .support import LOCAL, connect, eventually, reset, running
+from .support import LIMIT, LOCAL, connect, eventually, reset, running
 
 Pair = tuple[SocketStream, SocketStream]
 
@@ -162,3 +162,180 @@ async def test_small_answers_leave_at_once() -> None:
     async with running(server), await connect(server) as client:
         await client.receive_some()
     assert options == [1]
+
+
+# ---- having what comes taken
+
+
+def until(enough: bytes) -> tuple[list[bytes], Callable[[bytes | bytearray], bool]]:
+    """What was taken, and who takes: until *enough* has come."""
+    taken: list[bytes] = []
+
+    def take(data: bytes | bytearray) -> bool:
+        taken.append(bytes(data))
+        return enough in b"".join(taken)
+
+    return taken, take
+
+
+async def asleep(poll: Poll | None, ours: SocketStream, theirs: SocketStream) -> None:
+    """Have *ours* wait once, so that it is known to the poll, if there is one."""
+    await theirs.send_all(b"x")
+    assert await ours.receive_some() == b"x"
+    with trio.move_on_after(0.01):
+        await ours.receive_some()
+    assert poll is None or ours._watcher is ours  # or these tests prove nothing
+
+
+@both_ways
+async def test_what_comes_is_taken_piece_by_piece_until_there_is_enough(waiting: Waiting) -> None:
+    async with waiting() as poll:
+        ours, theirs = await tcp_pair(poll)
+        async with ours, theirs:
+            await asleep(poll, ours, theirs)
+            taken, take = until(b"c")
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def send() -> None:
+                    for piece in (b"a", b"b", b"c"):
+                        await theirs.send_all(piece)
+                        await eventually(lambda: b"".join(taken).endswith(piece))  # noqa: B023
+
+                assert await ours.receive_by(take)
+            assert taken == [b"a", b"b", b"c"]
+            await theirs.send_all(b"later")
+            assert await ours.receive_some() == b"later"
+
+
+@both_ways
+async def test_what_comes_with_the_end_is_taken_and_then_the_end_is_told(waiting: Waiting) -> None:
+    async with waiting() as poll:
+        ours, theirs = await tcp_pair(poll)
+        async with ours, theirs:
+            await asleep(poll, ours, theirs)
+            taken, take = until(b"never")
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def send() -> None:
+                    theirs.send_nowait(b"the last")
+                    theirs.send_eof_nowait()
+
+                with trio.fail_after(LIMIT):
+                    assert not await ours.receive_by(take)
+            assert taken == [b"the last"]
+
+
+@both_ways
+async def test_what_a_taker_raises_is_its_receivers_and_nobody_elses(waiting: Waiting) -> None:
+    def take(data: bytes | bytearray) -> bool:
+        raise ValueError("not this")
+
+    async with waiting() as poll:
+        (ours, theirs), (other, another) = await tcp_pair(poll), await tcp_pair(poll)
+        async with ours, theirs, other, another:
+            for pair in ((ours, theirs), (other, another)):
+                await asleep(poll, *pair)
+            theirs.send_nowait(b"a")
+            with pytest.raises(ValueError, match="not this"):
+                await ours.receive_by(take)
+            another.send_nowait(b"a")
+            assert await other.receive_by(until(b"a")[1])
+
+
+@both_ways
+async def test_a_receiver_whose_peer_breaks_off_is_told_so(waiting: Waiting) -> None:
+    async with waiting() as poll:
+        ours, theirs = await tcp_pair(poll)
+        async with ours, theirs:
+            await asleep(poll, ours, theirs)
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def break_off() -> None:
+                    await wait_all_tasks_blocked()
+                    theirs.reset()
+
+                with pytest.raises(trio.BrokenResourceError) as caught:
+                    await ours.receive_by(until(b"never")[1])
+            assert ours.broke_with(caught.value)
+
+
+@both_ways
+async def test_a_receiver_that_is_cancelled_or_whose_stream_is_closed_takes_no_more(waiting: Waiting) -> None:
+    async with waiting() as poll:
+        ours, theirs = await tcp_pair(poll)
+        async with ours, theirs:
+            await asleep(poll, ours, theirs)
+            taken, take = until(b"never")
+            with trio.move_on_after(0.01):
+                await ours.receive_by(take)
+            await theirs.send_all(b"for the next")
+            await wait_all_tasks_blocked()
+            assert await ours.receive_some() == b"for the next"
+            assert not taken
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def close() -> None:
+                    await wait_all_tasks_blocked()
+                    with pytest.raises(trio.BusyResourceError):
+                        await ours.receive_by(take)
+                    ours.abandon()
+
+                with pytest.raises(trio.ClosedResourceError):
+                    await ours.receive_by(take)
+
+
+@both_ways
+async def test_who_waits_for_room_is_woken_while_another_has_not_enough(waiting: Waiting) -> None:
+    """One edge tells of both; that a piece was not enough must not hide that there is room."""
+    async with waiting() as poll:
+        ours, theirs = await tcp_pair(poll)
+        async with ours, theirs:
+            await asleep(poll, ours, theirs)
+            while ours.send_nowait(b"x" * 65536):
+                pass
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ours.receive_by, until(b"never")[1])
+                nursery.start_soon(ours.send_all, b"y")
+                await wait_all_tasks_blocked()
+                theirs.send_nowait(b"z")  # it comes in the moment in which there is room
+                while data := theirs.receive_nowait():
+                    assert data.strip(b"x") == b""
+                with trio.fail_after(LIMIT):
+                    await eventually(lambda: (theirs.receive_nowait() or b"").endswith(b"y"))
+                nursery.cancel_scope.cancel()
+
+
+class StepsOf(trio.abc.Instrument):
+    """Counts the steps of the tasks that have a name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name == self.name
+
+
+async def test_a_poll_that_tells_of_too_little_wakes_no_receiver() -> None:
+    """A slow peer's pieces cost no task its sleep."""
+    steps = StepsOf("the receiver")
+    async with open_poll() as poll:
+        ours, theirs = await tcp_pair(poll)
+        async with ours, theirs:
+            await asleep(poll, ours, theirs)
+            taken, take = until(b"c")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ours.receive_by, take, name="the receiver")
+                await wait_all_tasks_blocked()
+                trio.lowlevel.add_instrument(steps)
+                theirs.send_nowait(b"a")
+                await eventually(lambda: taken == [b"a"])
+                await wait_all_tasks_blocked()
+                assert not steps.count
+                theirs.send_nowait(b"c")
+            assert steps.count == 1
+    trio.lowlevel.remove_instrument(steps)

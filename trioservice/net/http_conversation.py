@@ -181,16 +181,20 @@ class Conversation:
             elif parser.refusal is not None:
                 await self._refuse(parser.refusal)
                 break
-            else:
-                # As in _receive, which would be one coroutine more.
-                data = b"" if self._is_over else await self.stream.receive_some()
-                if not data:
-                    break
-                parser.feed(data)
-                if not requests and self.doing is not HEAD:
-                    self._does(HEAD)
+            elif self._is_over or not await self.stream.receive_by(self._take):
+                break
         self._is_over = True
         await self._leave()
+
+    def _take(self, data: bytes | bytearray) -> bool:
+        """Let the parser have what comes before a request; whether there is something to be done."""
+        parser = self._parser
+        parser.feed(data)
+        if parser.requests or parser.refusal is not None:
+            return True
+        if self.doing is not HEAD:
+            self._does(HEAD)
+        return False
 
     async def _receive(self) -> bool:
         """Let the parser have what comes; false at the end."""

@@ -20,13 +20,25 @@ import contextvars
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import trio
 
 from . import system
 
-__all__ = ["AVAILABLE", "DOUBTFUL", "ENDED", "NEWS", "READABLE", "WRITABLE", "Poll", "Watcher", "open_poll"]
+__all__ = [
+    "AVAILABLE",
+    "DOUBTFUL",
+    "ENDED",
+    "ENOUGH",
+    "NEWS",
+    "READABLE",
+    "WRITABLE",
+    "Failure",
+    "Poll",
+    "Watcher",
+    "open_poll",
+]
 
 #: Whether this system has what a :class:`Poll` is made of.
 AVAILABLE = hasattr(select, "epoll")
@@ -51,17 +63,37 @@ _BATCH = 128
 
 
 class _News:
-    """With what a sleeping task is woken: nothing but that it may try again.
+    """With what a sleeping task is woken: that it may try again, or that it has what it waits for.
 
     It stands for an :class:`outcome.Value`, of which trio asks no more than this.  That can be used
-    once, and making one for each message is a tenth of what a message costs; this one serves for all.
+    once, and making one for each message is a tenth of what a message costs; these serve for all.
     """
 
-    def unwrap(self) -> None:
+    def __init__(self, has_enough: bool) -> None:
+        self._has_enough = has_enough
+
+    def unwrap(self) -> bool:
         """Let it go on."""
+        return self._has_enough
 
 
-NEWS: Any = _News()
+NEWS: Any = _News(False)
+ENOUGH: Any = _News(True)
+
+
+class Failure:
+    """Likewise, that it has failed.
+
+    Args:
+        error: what it is to raise.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def unwrap(self) -> NoReturn:
+        """Let it fail."""
+        raise self._error
 
 
 class Watcher(Protocol):

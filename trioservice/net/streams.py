@@ -20,9 +20,9 @@ import trio
 
 from . import system
 from .addresses import Address, address_of
-from .polls import DOUBTFUL, ENDED, NEWS, READABLE, WRITABLE, Poll, Watcher
+from .polls import DOUBTFUL, ENDED, ENOUGH, NEWS, READABLE, WRITABLE, Failure, Poll, Watcher
 
-__all__ = ["MOST", "Connection", "SocketStream", "StreamHandler"]
+__all__ = ["MOST", "Connection", "SocketStream", "StreamHandler", "Taker"]
 
 #: What a receive takes at most, unless it is asked for another number.  For each the interpreter takes so
 # much memory and gives back what was not needed; from 64 KiB on the C library tidies up each time.
@@ -41,7 +41,12 @@ _INCOMING = READABLE | DOUBTFUL
 _OUTGOING = WRITABLE | ENDED
 
 _SENDING = "another task is already sending on this stream"
+_RECEIVING = "another task is already receiving from this stream"
 _CLOSED = "this stream was closed"
+
+
+#: Takes what has come, and says whether that is enough.
+Taker = Callable[[bytes | bytearray], bool]
 
 
 class Connection(trio.abc.Stream):
@@ -70,6 +75,28 @@ class Connection(trio.abc.Stream):
     def progress(self) -> object:
         """Something that differs from before if bytes have moved since."""
         return self.bytes_received, self.bytes_sent
+
+    async def receive_by(self, take: Taker) -> bool:
+        """Have *take* take what comes, piece by piece, until it says that it has enough.
+
+        Where a poll tells of many sockets, it is called by the poll, in the moment in which the bytes
+        come, and the receiver sleeps until there is enough.  So one piece of code takes what all of
+        them have sent before another makes use of it: to a processor that is a difference of a fifth.
+
+        Args:
+            take: is given at least one byte, and must neither wait nor do anything with this stream.
+
+        Returns:
+            whether there was enough; if not, the peer has ended its half.
+
+        Raises:
+            trio.BrokenResourceError: the connection broke.
+            Exception: what *take* has raised.
+        """
+        while data := await self.receive_some():
+            if take(data):
+                return True
+        return False
 
     def send_at_once(self, data: bytes) -> int:
         """Send what needs no checkpoint and no waiting, and say how much that was; mostly all, or nothing."""
@@ -136,6 +163,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         "_poll",
         "_reader",
         "_sock",
+        "_take",
         "_watcher",
         "_writer",
         "bytes_received",
@@ -166,6 +194,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         self._watcher: Watcher | None = None
         self._descriptor = -1  # that is watched
         self._reader: trio.lowlevel.Task | None = None
+        self._take: Taker | None = None  # for the reader, while it sleeps
         self._writer: trio.lowlevel.Task | None = None
 
     @property
@@ -220,7 +249,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         while data is None:
             if self._watcher is not None or self._watch():
                 if self._reader is not None:
-                    raise trio.BusyResourceError("another task is already receiving from this stream")
+                    raise trio.BusyResourceError(_RECEIVING)
                 self._reader = _current_task()
                 await _wait_task_rescheduled(self._stop_reading)
                 data = self.receive_nowait(max_bytes)
@@ -237,6 +266,22 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
             raise StopAsyncIteration
         return data
 
+    async def receive_by(self, take: Taker) -> bool:
+        """See :meth:`Connection.receive_by`."""
+        while True:
+            if self.is_readable or self._watcher is None:
+                data = await self._receive(MOST, False)
+                if not data or take(data):
+                    return bool(data)
+            elif self._reader is not None:
+                raise trio.BusyResourceError(_RECEIVING)
+            else:
+                self._reader, self._take = _current_task(), take
+                has_enough = await _wait_task_rescheduled(self._stop_reading)
+                self._earned = True
+                if has_enough:
+                    return True
+
     def _take_ahead(self, max_bytes: int) -> bytes:
         if self._sock.fileno() == -1:
             raise trio.ClosedResourceError(_CLOSED)
@@ -244,7 +289,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         return data
 
     def _stop_reading(self, _: object) -> trio.lowlevel.Abort:
-        self._reader = None
+        self._reader = self._take = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def receive_nowait(self, max_bytes: int = MOST) -> bytes | None:
@@ -423,12 +468,25 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
                 self._is_doubtful = True
             reader = self._reader
             if reader is not None:
-                self._reader = None
-                _reschedule(reader, NEWS)
+                news = NEWS if self._take is None else self._let_take(self._take)
+                if news is not None:
+                    self._reader = self._take = None
+                    _reschedule(reader, news)
         writer = self._writer
         if writer is not None and events & _OUTGOING:
             self._writer = None
             _reschedule(writer, NEWS)
+
+    def _let_take(self, take: Taker) -> Any:
+        """Take what has come, for a reader that sleeps; with what that is to be woken, if it is."""
+        try:
+            data = self.receive_nowait()
+            if data and take(data):
+                return ENOUGH
+        except Exception as error:  # noqa: BLE001 - L16: it is the reader's, and nobody else's
+            return Failure(error)
+        # If there is more, or the end, nothing will tell of it again.
+        return NEWS if self.is_readable else None
 
     def _fail(self, error: OSError) -> NoReturn:
         if self._sock.fileno() == -1:
@@ -465,7 +523,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
         for waiter in (self._reader, self._writer):
             if waiter is not None:
                 _reschedule(waiter, NEWS)
-        self._reader = self._writer = None
+        self._reader = self._take = self._writer = None
 
 
 def _too_short(missing: int) -> EOFError:

@@ -269,7 +269,7 @@ class SocketStream(Connection, trio.abc.HalfCloseableStream):
     async def receive_by(self, take: Taker) -> bool:
         """See :meth:`Connection.receive_by`."""
         while True:
-            if self.is_readable or self._watcher is None:
+            if self.is_readable or not (self._watcher is not None or self._watch()):
                 data = await self._receive(MOST, False)
                 if not data or take(data):
                     return bool(data)
